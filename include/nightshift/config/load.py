@@ -1,0 +1,73 @@
+"""Read the configuration file and say, with its line, what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from nightshift.config.settings import Settings
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used. The message names the file, the line, the key and the value."""
+
+
+def load(path: str | Path | None = None) -> Settings:
+    """Load the settings from `path`, else `NIGHTSHIFT_CONFIG`, else `nightshift.yaml` in the working directory.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that is refused.
+    """
+    path = Path(path or os.environ.get("NIGHTSHIFT_CONFIG") or "nightshift.yaml").absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Set NIGHTSHIFT_CONFIG to the configuration file.") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}:1: expected keys like `name:` and `source:`, found {type(values).__name__}")
+    if "folder" in values:
+        raise ConfigError(f"{path}:{_line(root, ('folder',))}: folder: not a key here; remove the line")
+    try:
+        return Settings.model_validate({**values, "folder": path.parent})
+    except ValidationError as error:
+        problems = [f"{path}:{_line(root, e['loc'])}: {_explain(e)}" for e in error.errors()]
+        raise ConfigError("\n".join(problems)) from None
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: no such key; remove the line or correct its name"
+    if error["type"] == "missing":
+        return f"{key}: missing; add it here"
+    value = error["input"]
+    shown = f" (found {value!r})" if not isinstance(value, dict | list) else ""
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
+    """The line, from 1, of the deepest part of `location` that the file has."""
+    line = node.start_mark.line if node else 0
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+        else:
+            break
+    return line + 1

@@ -1,0 +1,226 @@
+"""Every setting there is, with its default and its meaning. The sample's values are in `nightshift.yaml`.
+
+Settings that hold SQL (`Sql`) are Spark SQL expressions; `source.*` ones see the source's own columns by their own names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from nightshift.config.sql import check_sql
+
+Sql = Annotated[str, AfterValidator(check_sql)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the file: frozen, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Section):
+    """How a source row becomes an event, one expression a field."""
+
+    user: Sql
+    item: Sql
+    time: Sql  # a timestamp without zone, read in `source.timezone`; or one with a zone
+    quantity: Sql = "1"
+    price: Sql | None = None  # of one unit
+    basket: Sql | None = None  # what was bought together; default: a user's business day
+
+
+class EventType(Section):
+    """Events are of the first type whose `when` holds; a row that fits none goes to quarantine."""
+
+    name: str
+    when: Sql
+    weight: float  # of one such event in a user's affinity to an item; negative where it takes back
+
+
+class Source(Section):
+    """Where the events lie and what they mean."""
+
+    address: str  # of a day's file, with {run_date} or {run_date:%Y/%m/%d}; relative to the configuration file
+    format: Literal["csv", "parquet", "jsonl"]
+    delimiter: str = ","
+    timezone: str = "UTC"  # the business day's
+    first_day: dt.date
+    when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
+    columns: Columns
+    event_types: list[EventType] = Field(min_length=1)
+    contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
+    item_attributes: dict[str, Sql] = {}  # `title` is shown to people; `kind` groups variants of one product
+    user_attributes: dict[str, Sql] = {}
+
+    @model_validator(mode="after")
+    def _address_names_a_day_and_zone_exists(self) -> Source:
+        if "{run_date" not in self.address:
+            raise ValueError(f"address {self.address!r} lacks {{run_date}}: one file is read a day")
+        try:
+            self.address.format(run_date=self.first_day)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"address {self.address!r} has a placeholder other than {{run_date}}") from error
+        try:
+            ZoneInfo(self.timezone)
+        except Exception as error:
+            raise ValueError(f"timezone {self.timezone!r} is not known, try Europe/London or UTC") from error
+        return self
+
+
+class Engine(Section):
+    """Which Spark computes."""
+
+    kind: Literal["local", "connect", "submit"] = "local"
+    master: str = "local[*]"  # for local and submit
+    remote: str | None = None  # for connect: sc://host:port
+    memory: str = "2g"
+    shuffle_partitions: PositiveInt = 4
+    conf: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _connect_has_an_address(self) -> Engine:
+        if self.kind == "connect" and not self.remote:
+            raise ValueError("engine.kind is connect, so engine.remote must be set, like sc://host:15002")
+        return self
+
+
+class Features(Section):
+    windows_days: tuple[PositiveInt, ...] = (7, 28, 90)
+    sequence_length: PositiveInt = 50  # recent items kept a user
+    neighbours: PositiveInt = 50  # co-occurring items kept an item
+    cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
+
+
+class Evaluation(Section):
+    """The temporal split and what the gate demands."""
+
+    test_days: PositiveInt = 14  # the last days up to the run date; the ranker learns from as many before them
+    k: PositiveInt = 20
+    metric: Literal["ndcg", "recall", "map", "mrr", "hit_rate"] = "ndcg"  # which decides, at k
+    min_gain: float = 0.0  # over the champion, absolute; it must be more than this
+    min_users: PositiveInt = 50  # fewer test users than this, and no challenger is judged
+
+
+class TwoTower(Section):
+    dimension: PositiveInt = 64
+    epochs: PositiveInt = 4
+    refresh_epochs: PositiveInt = 1  # on the days added since, for the later cut-offs
+    batch_size: PositiveInt = 1024
+    learning_rate: float = 3e-3
+    temperature: float = 0.07
+    context_items: PositiveInt = 20  # recent items the user tower reads
+    title_buckets: PositiveInt = 4096  # hash buckets for title words
+
+
+class Ranker(Section):
+    trees: PositiveInt = 200
+    leaves: PositiveInt = 31
+    learning_rate: float = 0.05
+    min_leaf: PositiveInt = 50
+
+
+class Index(Section):
+    kind: Literal["flat", "hnsw"] = "hnsw"
+    min_recall: Share = 0.95  # recall@100 against exact search, gated
+
+
+class Candidates(Section):
+    """How many candidates each source may bring for a user."""
+
+    two_tower: int = 100
+    cooccurrence: int = 100
+    repeat: int = 100
+    trending: int = 50
+
+
+class Lists(Section):
+    size: PositiveInt = 20
+    similar: PositiveInt = 20
+    sellable: Sql = "days_since_last <= 60"  # over the item features: what may be in a list
+    max_per_kind: PositiveInt = 3
+    diversity: Share = 0.1  # 0: by score alone; 1: by difference alone (MMR's 1 - lambda)
+    freshness: Share = 0.02  # boost of an item first seen in the last 28 days
+    banned_items: frozenset[str] = frozenset()
+    pinned_items: tuple[str, ...] = ()  # first in every list, where sellable
+    min_coverage: Share = 0.05  # of the sellable items, in at least one list
+    overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
+
+
+class Store(Section):
+    """Where lists are published."""
+
+    address: str | None = None  # file:///... or s3://bucket/prefix; default: published/ in NIGHTSHIFT_HOME
+    endpoint: str | None = None  # of an S3-compatible server
+    surface: str = Field(default="home", pattern=r"^[a-z0-9_-]{1,64}$")
+    shards: PositiveInt = 2
+    keep_runs: PositiveInt = 30
+
+
+class Serving(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8090, ge=0, le=65535)
+    poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointer is looked at
+    max_batch: PositiveInt = 1000
+
+
+class Tracking(Section):
+    uri: str | None = None  # of an MLflow server; default: a database in NIGHTSHIFT_HOME
+    experiment: str = "nightshift"
+    model: str = "nightshift-recommender"
+
+
+class Monitoring(Section):
+    psi_warn: float = 0.1
+    psi_alert: float = 0.25
+    min_rows: PositiveInt = 200  # in either window; fewer: insufficient data
+    window_days: PositiveInt = 28
+    max_age_hours: PositiveInt = 48  # of the newest event at the end of the window
+    webhook: str | None = None
+    retrain: bool = False  # on an alert, trigger a night
+
+
+class Runner(Section):
+    """Where the steps of a night run. A pod's and a cluster's address are Airflow connections."""
+
+    kind: Literal["process", "spark-submit", "pod"] = "process"
+    image: str | None = None  # of a pod
+    gpus: int = Field(default=0, ge=0)  # of a pod
+    namespace: str = "default"  # of a pod
+    master: str | None = None  # of spark-submit
+    environment: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _kind_has_what_it_needs(self) -> Runner:
+        if self.kind == "pod" and not self.image:
+            raise ValueError("runner.kind is pod, so runner.image must be set")
+        if self.kind == "spark-submit" and not self.master:
+            raise ValueError("runner.kind is spark-submit, so runner.master must be set")
+        return self
+
+
+class Settings(Section):
+    name: str
+    seed: int = 1
+    threads: int = Field(default=0, ge=0)  # of training and inference; 0: all cores
+    source: Source
+    engine: Engine = Engine()
+    features: Features = Features()
+    evaluation: Evaluation = Evaluation()
+    two_tower: TwoTower = TwoTower()
+    ranker: Ranker = Ranker()
+    index: Index = Index()
+    candidates: Candidates = Candidates()
+    lists: Lists = Lists()
+    store: Store = Store()
+    serving: Serving = Serving()
+    tracking: Tracking = Tracking()
+    monitoring: Monitoring = Monitoring()
+    runners: dict[str, Runner] = {"default": Runner()}  # by step; `default` for the steps not named
+
+    folder: Path = Field(default=Path("."), exclude=True)  # of the file; addresses in it are relative to this

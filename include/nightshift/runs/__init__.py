@@ -1,0 +1,7 @@
+"""A run: which business day it is for, what it is called, where it works, and what made it."""
+
+from nightshift.runs.code import code_version
+from nightshift.runs.dates import RunDateError, day_end, resolve_run_date
+from nightshift.runs.night import Night, open_night
+
+__all__ = ["Night", "RunDateError", "code_version", "day_end", "open_night", "resolve_run_date"]
