@@ -1,0 +1,80 @@
+"""What every step's command line shares: arguments, logging, the summary line, and errors that fit in one line."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import logging
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nightshift.config import ConfigError, load
+from nightshift.runs import Night, RunDateError, StepError, code_version, open_night
+from nightshift.runs.dates import parse_run_date
+
+log = logging.getLogger("nightshift")
+
+Step = Callable[[Night], dict[str, Any]]
+
+
+def run(step: Step, description: str | None, argv: Sequence[str] | None = None) -> None:
+    """Run one step of a night as a process.
+
+    The last line on standard output is the step's summary as one JSON object; it is also left in the night's folder
+    as `<step>.json`. Progress goes to standard error. Exits 0, or with the error's `exit_code` after one line.
+    """
+    args = parser(step.__name__, description).parse_args(argv)
+    set_up_logging()
+    started = time.monotonic()
+    try:
+        night = open_night(load(args.config), args.run_date, args.run_id)
+        summary = execute(step, night, started)
+    except (ConfigError, StepError, FileNotFoundError) as error:
+        print(f"{step.__name__}: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+    print(json.dumps(summary, sort_keys=True, default=str), flush=True)
+
+
+def execute(step: Step, night: Night, started: float) -> dict[str, Any]:
+    """Run `step` and leave its summary in the night's folder."""
+    log.info("%s: run date %s, run %s", step.__name__, night.run_date, night.run_id)
+    found = step(night)
+    summary = {
+        "step": step.__name__,
+        "run_date": night.run_date.isoformat(),
+        "run_id": night.run_id,
+        "code": code_version(),
+        **found,
+        "seconds": round(time.monotonic() - started, 2),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    night.write_json(step.__name__, summary)
+    return summary
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The arguments that every step takes."""
+    result = argparse.ArgumentParser(
+        prog=f"python -m jobs.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    result.add_argument("--run-date", type=_run_date, required=True, help="the business day to process: 2011-11-30")
+    result.add_argument("--run-id", default="by-hand", help="what the run is called where it is published (by-hand)")
+    result.add_argument("--config", help="the configuration file (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
+    return result
+
+
+def set_up_logging() -> None:
+    """Progress on standard error, one short line each; the libraries' own only when they warn."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    log.setLevel(logging.INFO)
+
+
+def _run_date(text: str) -> dt.date:
+    try:
+        return parse_run_date(text)
+    except RunDateError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
