@@ -9,7 +9,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nightshift.config import ConfigError, load
@@ -18,31 +18,41 @@ from nightshift.runs.dates import parse_run_date
 
 log = logging.getLogger("nightshift")
 
-Step = Callable[[Night], dict[str, Any]]
+Step = Callable[..., dict[str, Any]]
 
 
-def run(step: Step, description: str | None, argv: Sequence[str] | None = None) -> None:
+def run(
+    step: Step, description: str | None, options: Mapping[str, str] | None = None, argv: Sequence[str] | None = None
+) -> None:
     """Run one step of a night as a process.
+
+    Args:
+        step: called with the night, and with those of `options` that were given.
+        options: names, and help, of text options that this step takes besides the ones all steps take.
 
     The last line on standard output is the step's summary as one JSON object; it is also left in the night's folder
     as `<step>.json`. Progress goes to standard error. Exits 0, or with the error's `exit_code` after one line.
     """
-    args = parser(step.__name__, description).parse_args(argv)
+    arguments = parser(step.__name__, description)
+    for name, told in (options or {}).items():
+        arguments.add_argument(f"--{name}", help=told)
+    args = arguments.parse_args(argv)
+    given = {name: value for name in options or {} if (value := getattr(args, name)) is not None}
     set_up_logging()
     started = time.monotonic()
     try:
         night = open_night(load(args.config), args.run_date, args.run_id)
-        summary = execute(step, night, started)
+        summary = execute(step, night, started, **given)
     except (ConfigError, StepError, FileNotFoundError) as error:
         print(f"{step.__name__}: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
     print(json.dumps(summary, sort_keys=True, default=str), flush=True)
 
 
-def execute(step: Step, night: Night, started: float) -> dict[str, Any]:
+def execute(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
     """Run `step` and leave its summary in the night's folder."""
     log.info("%s: run date %s, run %s", step.__name__, night.run_date, night.run_id)
-    found = step(night)
+    found = step(night, **given)
     summary = {
         "step": step.__name__,
         "run_date": night.run_date.isoformat(),

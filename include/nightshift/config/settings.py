@@ -6,6 +6,7 @@ Settings that hold SQL (`Sql`) are Spark SQL expressions; `source.*` ones see th
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -52,6 +53,7 @@ class Source(Section):
     timezone: str = "UTC"  # the business day's
     first_day: dt.date
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
+    types: dict[str, str] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
     columns: Columns
     event_types: list[EventType] = Field(min_length=1)
     contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
@@ -94,7 +96,8 @@ class Features(Section):
     windows_days: tuple[PositiveInt, ...] = (7, 28, 90)
     sequence_length: PositiveInt = 50  # recent items kept a user
     neighbours: PositiveInt = 50  # co-occurring items kept an item
-    cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
+    cooccurrence_days: PositiveInt = 180  # baskets older than this, before the run date, do not count
+    largest_basket: PositiveInt = 100  # one with more items says little of any two, and costs their square
 
 
 class Evaluation(Section):
@@ -158,15 +161,23 @@ class Store(Section):
     address: str | None = None  # file:///... or s3://bucket/prefix; default: published/ in NIGHTSHIFT_HOME
     endpoint: str | None = None  # of an S3-compatible server
     surface: str = Field(default="home", pattern=r"^[a-z0-9_-]{1,64}$")
-    shards: PositiveInt = 2
-    keep_runs: PositiveInt = 30
+    shards: PositiveInt = 2  # files that a run's records are spread over
+    keep_runs: PositiveInt = 30  # the latest published; the live run and the ones to go back to stay besides
+
+    @model_validator(mode="after")
+    def _address_is_one_we_can_write_to(self) -> Store:
+        if self.address and not re.match(r"file:///|s3://[a-z0-9]", self.address):
+            raise ValueError(f"address {self.address!r} is neither file:///... nor s3://bucket/prefix")
+        if self.endpoint and not (self.address or "").startswith("s3://"):
+            raise ValueError(f"endpoint {self.endpoint!r} is of an S3 server, so address must be s3://bucket/prefix")
+        return self
 
 
 class Serving(Section):
     host: str = "127.0.0.1"
-    port: int = Field(default=8090, ge=0, le=65535)
+    port: int = Field(default=8090, ge=1, le=65535)
     poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointer is looked at
-    max_batch: PositiveInt = 1000
+    max_batch: PositiveInt = 1000  # users in one request
 
 
 class Tracking(Section):

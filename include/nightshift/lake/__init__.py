@@ -1,0 +1,15 @@
+"""Delta tables: Spark computes and writes files, an audit reads them, delta-rs makes them visible."""
+
+from nightshift.lake.tables import EVENTS_COLUMNS, Table, events_table, ingest_counts_table, quarantine_table
+from nightshift.lake.transactions import Lake, LakeError, Staged
+
+__all__ = [
+    "EVENTS_COLUMNS",
+    "Lake",
+    "LakeError",
+    "Staged",
+    "Table",
+    "events_table",
+    "ingest_counts_table",
+    "quarantine_table",
+]

@@ -1,0 +1,197 @@
+"""A Spark session by configuration, and the warm local server that the jobs of a night share.
+
+The engine `local` is a Spark Connect server on loopback. `start` leaves one running for every job of this
+NIGHTSHIFT_HOME; a job that finds none starts its own and stops it when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightshift.config.settings import Engine
+from nightshift.lake.java import java_home
+from nightshift.runs import StepError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger("nightshift.lake")
+
+CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
+READY_SECONDS = 120
+
+SESSION = {  # of every session, whatever the engine
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "false",  # a value that cannot be cast is NULL, and the contract's to judge
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
+    "spark.sql.files.openCostInBytes": "65536",  # a year of small daily files in a few tasks
+}
+PROCESS = {  # of a Spark that this machine starts
+    "spark.ui.enabled": "false",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.artifact.isolation.enabled": "false",
+}
+
+
+@contextlib.contextmanager
+def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
+    """A Spark session, closed at the end.
+
+    Raises:
+        StepError: the engine cannot be reached or started.
+    """
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    private = None
+    if engine.kind == "submit":
+        spark = SparkSession.builder.getOrCreate()  # the one that spark-submit is making
+    else:
+        if engine.kind == "connect":
+            remote = str(engine.remote)
+        else:
+            server = running(home)
+            if server is None:
+                server = private = start(engine, home, shared=False)
+            remote = f"sc://127.0.0.1:{server['port']}"
+            _wait_until_ready(server)
+        spark = SparkSession.builder.remote(remote).getOrCreate()
+    try:
+        settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
+        for key, value in settings.items():
+            if spark.conf.isModifiable(key):
+                spark.conf.set(key, value)
+        yield spark
+    finally:
+        with contextlib.suppress(Exception):  # a server that is gone takes nothing with it
+            spark.stop()
+        if private:
+            _end(private["pid"])
+
+
+def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
+    """Start a local server without waiting for it; a shared one that runs already is used as it is.
+
+    Returns:
+        Its `port` on loopback and its `pid`.
+    """
+    folder = home / "engine"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if shared and (server := running(home)):
+            return server
+        port = _free_port()
+        with (folder / "server.log").open("ab") as output:
+            process = subprocess.Popen(
+                _command(engine, port),
+                env=_environment(home),
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                cwd=folder,
+                start_new_session=True,
+            )
+        server = {"port": port, "pid": process.pid}
+        if shared:
+            (folder / "server.json").write_text(json.dumps(server))
+    log.info("engine: Spark Connect server %d starting on port %d", process.pid, port)
+    return server
+
+
+def running(home: Path) -> dict[str, int] | None:
+    """The shared server of this home, if its process lives."""
+    try:
+        server: dict[str, int] = json.loads((home / "engine" / "server.json").read_text())
+        command = Path(f"/proc/{server['pid']}/cmdline")
+        if command.parent.parent.exists() and CONNECT_SERVER.encode() not in command.read_bytes():
+            return None  # the number was given to another process
+        os.kill(server["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return server
+
+
+def stop(home: Path) -> bool:
+    """Stop the shared server. Returns whether there was one."""
+    server = running(home)
+    (home / "engine" / "server.json").unlink(missing_ok=True)
+    if server:
+        _end(server["pid"])
+    return server is not None
+
+
+def _command(engine: Engine, port: int) -> list[str]:
+    import pyspark
+
+    conf = PROCESS | {
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+    }
+    command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--class", CONNECT_SERVER]
+    command += ["--master", engine.master, "--driver-memory", engine.memory]
+    for key, value in (conf | engine.conf).items():
+        command += ["--conf", f"{key}={value}"]
+    return [*command, "spark-internal"]
+
+
+def _environment(home: Path) -> dict[str, str]:
+    import pyspark
+
+    return os.environ | {
+        "JAVA_HOME": str(java_home(home)),
+        "SPARK_HOME": str(Path(pyspark.__file__).parent),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "TZ": "UTC",
+    }
+
+
+def _wait_until_ready(server: dict[str, int]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server["port"]), timeout=1):
+            return
+        try:
+            if os.waitpid(server["pid"], os.WNOHANG)[0]:
+                break
+        except ChildProcessError:
+            if not Path(f"/proc/{server['pid']}").exists() and Path("/proc/self").exists():
+                break
+        time.sleep(0.1)
+    raise StepError("the local Spark server did not come up: its log is engine/server.log in NIGHTSHIFT_HOME")
+
+
+def _end(pid: int) -> None:
+    """Ask the server to end, and see to it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(50):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            os.kill(pid, 0)
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,67 @@
+"""The declared schema of the tables that hold what came in. Feature tables are declared with their features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from nightshift.config.settings import Source
+
+ARROW_TYPES = {
+    "string": pa.string(),
+    "double": pa.float64(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "array<string>": pa.list_(pa.string()),
+    "array<int>": pa.list_(pa.int32()),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table, partitioned by `run_date`; `columns` maps the others, in order, to their Spark SQL types."""
+
+    name: str
+    columns: dict[str, str]
+
+    @property
+    def ddl(self) -> str:
+        """The columns in Spark's words, without the partition column."""
+        return ", ".join(f"`{name}` {kind}" for name, kind in self.columns.items())
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The whole schema, the partition column last, as the table's log declares it."""
+        fields = [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.columns.items()]
+        return pa.schema([*fields, pa.field("run_date", pa.date32())])
+
+
+EVENTS_COLUMNS = {
+    "event_id": "string",
+    "user_id": "string",
+    "item_id": "string",
+    "event_type": "string",
+    "weight": "double",
+    "event_time": "timestamp",
+    "event_date": "date",
+    "quantity": "double",
+    "price": "double",
+    "basket_id": "string",
+}
+
+
+def events_table(source: Source) -> Table:
+    """What was kept, one row an event, with the item's and user's attributes as the source had them that day."""
+    attributes = dict.fromkeys([*source.item_attributes, *source.user_attributes], "string")
+    return Table("events", EVENTS_COLUMNS | attributes)
+
+
+quarantine_table = Table("quarantine", {"reason": "string", "raw": "string", "source_file": "string"})
+
+ingest_counts_table = Table(
+    "ingest_counts", {"rows_in": "bigint", "kept": "bigint", "quarantined": "bigint", "duplicates": "bigint"}
+)

@@ -1,0 +1,128 @@
+"""What a shop would do without a model. They learn nothing, so a folder of them is one small JSON file.
+
+A model is worth its cost only where it beats these on the same users; a first night without such a model serves the best of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from nightshift.features.snapshot import Snapshot
+from nightshift.models.coded import Coded, expand
+from nightshift.models.recommender import RECENT_DAYS, SOURCES, lists_of, popular
+from nightshift.models.rows import top_of_rows
+
+FILE = "baseline.json"
+
+
+class _Saved:
+    """Kind and parameters as JSON."""
+
+    kind: ClassVar[str]
+
+    def save(self, folder: Path) -> None:
+        """Write `baseline.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        value = {"kind": self.kind, "parameters": asdict(self)}  # type: ignore[call-overload]
+        (folder / FILE).write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Popularity(_Saved):
+    """The items bought most often in the last `days` (None: ever), the same for everybody."""
+
+    kind: ClassVar[str] = "popularity"
+    days: int | None = None
+
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """See `Recommender`."""
+        coded = Coded(snapshot)
+        return lists_of(coded, user_ids, *_nothing(), k, fill=popular(coded, self.days))
+
+
+@dataclass(frozen=True)
+class RecentPopularity(Popularity):
+    """The items bought most often lately."""
+
+    kind: ClassVar[str] = "recent_popularity"
+    days: int | None = RECENT_DAYS
+
+
+@dataclass(frozen=True)
+class Repeat(_Saved):
+    """What the user has bought most often, of those the latest first; then what is popular."""
+
+    kind: ClassVar[str] = "repeat"
+
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """See `Recommender`."""
+        coded = Coded(snapshot)
+        rows, items, scores = bought(coded, coded.user_positions(user_ids))
+        sources = np.full(len(rows), SOURCES.index("repeat"))
+        return lists_of(coded, user_ids, rows, items, scores, sources, k, fill=popular(coded))
+
+
+@dataclass(frozen=True)
+class ItemItem(_Saved):
+    """What is bought together with the user's recent items (cosine over baskets); then what is popular.
+
+    Sarwar et al. (2001), Item-based collaborative filtering recommendation algorithms, doi 10.1145/371920.372071.
+    """
+
+    kind: ClassVar[str] = "item_item"
+    length: int = 50
+    half_life_days: float = 90.0
+
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """See `Recommender`."""
+        coded = Coded(snapshot)
+        recent = coded.recent(coded.user_positions(user_ids), self.length, self.half_life_days)
+        rows, items, scores, _ = top_of_rows(recent @ coded.cooccurrence, k, coded.sellable)
+        sources = np.full(len(rows), SOURCES.index("cooccurrence"))
+        return lists_of(coded, user_ids, rows, items, scores, sources, k, fill=popular(coded))
+
+
+BASELINES: tuple[type[Popularity | Repeat | ItemItem], ...] = (Popularity, RecentPopularity, Repeat, ItemItem)
+
+
+def bought(coded: Coded, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each user has bought and can buy: row in `users`, item position, score.
+
+    The score is affinity (purchases less cancellations), and of equal affinities the one bought last is the higher.
+    """
+    pairs = coded.snapshot.pairs
+    counts = np.bincount(coded.pair_user[coded.pair_user >= 0], minlength=len(coded.users))
+    by_user = np.argsort(coded.pair_user, kind="stable")[(coded.pair_user < 0).sum() :]
+    rows, places = expand(np.concatenate([[0], np.cumsum(counts)]), users)
+    places = by_user[places]
+    items = coded.pair_item[places]
+    keep = (items >= 0) & coded.sellable[items]
+    rows, items, places = rows[keep], items[keep], places[keep]
+    affinity = pairs["affinity"].to_numpy(dtype=np.float64)[places]
+    days = pairs["days_since_last"].to_numpy(dtype=np.float64)[places]
+    return rows, items, affinity + 1 / (2 + days)
+
+
+def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:
+    """Read what `save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no `baseline.json` in `folder`.
+        ValueError: it names a kind that does not exist.
+    """
+    value = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    kinds = {baseline.kind: baseline for baseline in BASELINES}
+    if value["kind"] not in kinds:
+        raise ValueError(f"{folder / FILE}: kind {value['kind']!r} is none of {', '.join(kinds)}")
+    return kinds[value["kind"]](**value["parameters"])
+
+
+def _nothing() -> tuple[np.ndarray, ...]:
+    return tuple(np.empty(0, dtype=dtype) for dtype in (np.int64, np.int64, np.float64, np.int64))

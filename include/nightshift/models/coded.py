@@ -1,0 +1,110 @@
+"""A snapshot by positions instead of ids: the arrays and sparse matrices that models compute with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from nightshift.features.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Positions are rows of `snapshot.users` and `snapshot.items`, which are sorted by id."""
+
+    snapshot: Snapshot
+
+    @cached_property
+    def users(self) -> pd.Index:
+        return pd.Index(self.snapshot.users["user_id"].to_numpy(dtype=object))
+
+    @cached_property
+    def items(self) -> pd.Index:
+        return pd.Index(self.item_ids)
+
+    @cached_property
+    def item_ids(self) -> np.ndarray:
+        return self.snapshot.items["item_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def sellable(self) -> np.ndarray:
+        return self.snapshot.items["sellable"].to_numpy(dtype=bool)
+
+    def item_column(self, name: str) -> np.ndarray:
+        """A numeric item feature, float64; what is missing counts as 0."""
+        return np.nan_to_num(self.snapshot.items[name].to_numpy(dtype=np.float64, na_value=np.nan))
+
+    def window(self, name: str, days: int) -> str:
+        """The item column `<name>_<n>d` whose window is the nearest to `days`; without any, `<name>_all`."""
+        found = [re.fullmatch(rf"{name}_(\d+)d", column) for column in self.snapshot.items.columns]
+        windows = sorted((abs(int(match[1]) - days), int(match[1])) for match in found if match)
+        return f"{name}_{windows[0][1]}d" if windows else f"{name}_all"
+
+    @cached_property
+    def pair_user(self) -> np.ndarray:
+        return self.users.get_indexer(self.snapshot.pairs["user_id"])
+
+    @cached_property
+    def pair_item(self) -> np.ndarray:
+        return self.items.get_indexer(self.snapshot.pairs["item_id"])
+
+    @cached_property
+    def cooccurrence(self) -> sparse.csr_array:
+        """(items, items): the cosine of an item (row) and its neighbour (column)."""
+        table = self.snapshot.cooccurrence
+        rows, columns = (self.items.get_indexer(table[name]) for name in ("item_id", "neighbour_id"))
+        known = (rows >= 0) & (columns >= 0)
+        values = table["score"].to_numpy(dtype=np.float64)[known]
+        return sparse.csr_array((values, (rows[known], columns[known])), shape=(len(self.items), len(self.items)))
+
+    @cached_property
+    def sequences(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Recent items of all users, end to end: where each user's begin (users + 1), item positions, days ago."""
+        table = self.snapshot.sequences
+        owner = self.users.get_indexer(table["user_id"])
+        table = table.iloc[np.argsort(owner, kind="stable")[(owner < 0).sum() :]]
+        lengths = np.zeros(len(self.users) + 1, dtype=np.int64)
+        lengths[1 + np.sort(owner[owner >= 0])] = table["items"].str.len()
+        items = self.items.get_indexer(_joined(table["items"], object))
+        return np.cumsum(lengths), items, _joined(table["days_ago"], np.int64)
+
+    def user_positions(self, user_ids: Sequence[str]) -> np.ndarray:
+        """Position of each user, -1 for one that is not known."""
+        return self.users.get_indexer(np.asarray(user_ids, dtype=object))
+
+    def recent(self, users: np.ndarray, length: int, half_life: float) -> sparse.csr_array:
+        """(users, items): the last `length` items of each, weighted by 2^(-days ago / half life); unknown users are empty."""
+        rows, places = expand(self.sequences[0], users, length)
+        items, days = self.sequences[1][places], self.sequences[2][places]
+        known = items >= 0
+        weights = np.exp2(-days[known] / half_life)
+        return sparse.csr_array((weights, (rows[known], items[known])), shape=(len(users), len(self.items)))
+
+
+def expand(starts: np.ndarray, wanted: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Where the entries of the `wanted` groups lie in arrays whose group g is [starts[g], starts[g + 1]).
+
+    Args:
+        wanted: groups; -1 stands for an empty one.
+        length: at most so many of each, from its start.
+
+    Returns:
+        for each entry, its row in `wanted` and its place.
+    """
+    group = np.maximum(wanted, 0)
+    counts = np.where(wanted >= 0, starts[group + 1] - starts[group], 0)
+    if length is not None:
+        counts = np.minimum(counts, length)
+    rows = np.repeat(np.arange(len(wanted)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows, starts[group][rows] + within
+
+
+def _joined(lists: pd.Series, dtype: type) -> np.ndarray:
+    return np.concatenate([np.asarray(entry, dtype=dtype) for entry in lists] or [np.empty(0, dtype=dtype)])

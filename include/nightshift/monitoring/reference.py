@@ -1,0 +1,135 @@
+"""The reference that drift is measured against: how a model's own data looked, kept beside the model as JSON."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nightshift.monitoring.bins import Bins, fit
+from nightshift.monitoring.windows import Window, compared, frames, nights_with
+from nightshift.runs import Night, StepError
+
+FILE = "reference.json"
+FORMAT = 1
+
+
+class ReferenceError(StepError):
+    """A reference cannot be used: it is not one, or of another format."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Bins by frame and column, and where they come from."""
+
+    origin: str
+    window: Window | None
+    frames: dict[str, dict[str, Bins]]
+
+
+def reference(rows: Mapping[str, pd.DataFrame], window: Window | None = None) -> dict[str, Any]:
+    """The bins of every column worth comparing, ready for JSON.
+
+    Args:
+        rows: rows by frame name, as `windows.frames` loads them: events, user_features, item_features, lists.
+            Columns that identify a row or date it are passed over.
+        window: the days that the rows are of.
+    """
+    return {
+        "format": FORMAT,
+        "window": [window.start.isoformat(), window.end.isoformat()] if window else None,
+        "frames": {
+            name: {column: asdict(fit(frame[column])) for column in compared(frame)}
+            for name, frame in sorted(rows.items())
+        },
+    }
+
+
+def keep(night: Night) -> Path:
+    """Compute the reference of the night's own model, from the days that it learnt most from, and keep it beside it.
+
+    To be called when the night's lists are written: their scores are part of it.
+    """
+    window = Window.last(night.run_date, night.settings.monitoring.window_days)
+    return write(night.folder / "model", reference(frames(night, window), window))
+
+
+def write(folder: Path, value: dict[str, Any]) -> Path:
+    """Keep a reference beside the model in `folder`, whole or not at all."""
+    target = folder / FILE
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(value, indent=None, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(target)
+    return target
+
+
+def read(folder: Path, origin: str) -> Reference:
+    """The reference kept beside the model in `folder`; `origin` says in words whose it is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ReferenceError: the file is something else.
+    """
+    file = folder / FILE
+    try:
+        return parse(json.loads(file.read_text(encoding="utf-8")), origin)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder} keeps no {FILE}: run the night again, or give --reference FROM..TO"
+        ) from None
+    except (ReferenceError, ValueError) as error:
+        raise ReferenceError(f"{file}: {error}; give --reference FROM..TO instead") from None
+
+
+def of_served_model(home: Path, run_date: dt.date) -> Reference:
+    """The reference of the model behind the lists that were live on `run_date`: the last published night's verdict
+    names it (`served`, with `folder` where the model is another night's).
+
+    Raises:
+        FileNotFoundError: no such night, or it kept no reference.
+        ReferenceError: the file is something else.
+    """
+    published = nights_with(home, "publish.json", Window(dt.date.min, run_date))
+    night = published[0] if published else home / "nights" / run_date.isoformat()
+    try:
+        served = json.loads((night / "verdict.json").read_text(encoding="utf-8")).get("served") or {}
+    except FileNotFoundError:
+        served = {}
+    folder = home / served["folder"] if served.get("folder") else night / "model"
+    name = " ".join(str(served[key]) for key in ("name", "version") if served.get(key)) or "the model"
+    return read(folder, f"{name} served by the night of {night.name}")
+
+
+def parse(value: Any, origin: str) -> Reference:
+    """What `reference` made, back from JSON.
+
+    Raises:
+        ReferenceError: it is not that.
+    """
+    found = value.get("format") if isinstance(value, dict) else None
+    if found != FORMAT:
+        raise ReferenceError(f"not a drift reference of format {FORMAT} (found {found!r})")
+    try:
+        days = value["window"]
+        window = Window(*(dt.date.fromisoformat(day) for day in days)) if days else None
+        frames = {
+            name: {column: _bins(bins) for column, bins in columns.items()} for name, columns in value["frames"].items()
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ReferenceError(f"a damaged drift reference ({type(error).__name__}: {error})") from None
+    return Reference(origin, window, frames)
+
+
+def _bins(value: dict[str, Any]) -> Bins:
+    bins = Bins(
+        value["kind"], tuple(value["edges"]), tuple(value["categories"]), tuple(value["counts"]), value["known"]
+    )
+    if len(bins.counts) != len(bins.labels):
+        raise ValueError(f"{len(bins.counts)} counts for {len(bins.labels)} bins")
+    return bins

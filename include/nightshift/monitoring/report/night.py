@@ -1,0 +1,249 @@
+"""What a night left behind, gathered for its page. What is not there is None or empty, and the page leaves it out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightshift.lake import Lake
+from nightshift.monitoring.report.customers import Customer, three
+from nightshift.monitoring.report.lists import Overview, overview
+from nightshift.monitoring.windows import Window, nights_with
+from nightshift.runs import Night
+
+log = logging.getLogger("nightshift.monitoring")
+
+STEPS = (
+    "ingest",
+    "validate_events",
+    "build_features",
+    "train",
+    "build_index",
+    "evaluate",
+    "infer",
+    "validate_lists",
+    "promote",
+    "publish",
+)
+VOLUME_DAYS = 60
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a step of the night went.
+
+    Attributes:
+        state: `done`; `failed`; `skipped`, which its summary says itself; `not run`; `earlier run`, where what is
+            there was left by another run of the same run date.
+        note: why it failed or was skipped, or which run left what is there.
+    """
+
+    name: str
+    state: str
+    seconds: float | None = None
+    peak_mib: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a step's expectations found: suite, expectation, observed, allowed, success, severity; the failed first.
+
+    `docs` is the address of its Data Docs as seen from the page; None where there are none.
+    """
+
+    step: str
+    checks: list[Summary]
+    docs: str | None
+
+    @property
+    def failed(self) -> int:
+        return sum(is_stopping(check) for check in self.checks)
+
+    @property
+    def warned(self) -> int:
+        return sum(not check.get("success") for check in self.checks) - self.failed
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """All that a night's page shows. `summaries` are what the steps of this run left, by step."""
+
+    run_date: str
+    run_id: str
+    stages: list[Stage]
+    summaries: dict[str, Summary]
+    verdict: Summary | None
+    gates: list[Gate]
+    counts: list[Summary]
+    reasons: list[tuple[str, int]]
+    lists: Overview | None
+    customers: list[Customer]
+    tables: list[tuple[str, int]]
+
+    @property
+    def stopped(self) -> Stage | None:
+        """The step at which the night failed, or that has not run yet; None where all have."""
+        failed = [stage for stage in self.stages if stage.state == "failed"]
+        return next(iter(failed or [stage for stage in self.stages if stage.state not in ("done", "skipped")]), None)
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """(tone, sentence): how the night went."""
+        if stage := self.stopped:
+            name = stage.name.replace("_", " ")
+            return ("bad", f"Failed at {name}") if stage.state == "failed" else ("warn", f"Stopped before {name}")
+        published = any(stage.name == "publish" and stage.state == "done" for stage in self.stages)
+        model = ""
+        if self.verdict and "accepted" in self.verdict:
+            model = ", new model promoted" if self.verdict["accepted"] else ", new model refused"
+        return ("good", f"Published{model}") if published else ("warn", f"Complete, not published{model}")
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps of this run together."""
+        return sum(stage.seconds or 0 for stage in self.stages if stage.state in ("done", "skipped"))
+
+
+def gather(night: Night) -> NightReport:
+    """Read what the night's steps left in its folder, and the tables that its page shows."""
+    found = {step: summary for step in STEPS if (summary := _object(night, step))}
+    run_id = _run_id(night, found)
+    mine = {step: summary for step, summary in found.items() if summary.get("run_id", run_id) == run_id}
+    failure = _failure(night, mine, run_id)
+    has_lists = "infer" in mine and (night.folder / "lists" / "lists.parquet").is_file()
+    return NightReport(
+        night.run_date.isoformat(),
+        run_id,
+        [_stage(step, mine.get(step), found.get(step), failure) for step in STEPS],
+        mine,
+        _object(night, "verdict") if "evaluate" in mine else None,
+        _gates(night, [step for step in STEPS if step in mine or step == failure.get("step")]),
+        _counts(night),
+        _reasons(night, mine["ingest"]) if {"ingest", "validate_events"} <= {*mine} else [],
+        overview(night.folder / "lists", _lists_before(night)) if has_lists else None,
+        three(night) if has_lists else [],
+        _tables(mine),
+    )
+
+
+def is_stopping(check: Summary) -> bool:
+    """Whether a check's failure stops the night, rather than being a warning."""
+    return not check.get("success") and check.get("severity") != "warn"
+
+
+def _read(night: Night, name: str) -> Any:
+    """What lies in the night's folder under a name, or None where nothing does or it cannot be read."""
+    try:
+        return json.loads((night.folder / f"{name}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning("the report leaves out %s.json, which is not JSON: %s", name, error)
+        return None
+
+
+def _object(night: Night, name: str) -> Summary | None:
+    value = _read(night, name)
+    return value if isinstance(value, dict) else None
+
+
+def _run_id(night: Night, found: dict[str, Summary]) -> str:
+    """The run that the page is about: the one asked for, or, asked for by hand, the one that began the night."""
+    ids = [summary["run_id"] for summary in found.values() if summary.get("run_id")]
+    return night.run_id if night.run_id in ids or not ids else str(ids[0])
+
+
+def _stage(step: str, mine: Summary | None, found: Summary | None, failure: Summary) -> Stage:
+    if failure.get("step") == step:
+        return Stage(step, "failed", failure.get("seconds"), failure.get("peak_mib"), str(failure.get("error", "")))
+    if mine is not None:
+        skipped = mine.get("skipped")
+        state = "skipped" if skipped else "done"
+        return Stage(step, state, mine.get("seconds"), mine.get("peak_mib"), str(skipped or ""))
+    if found is not None:
+        return Stage(step, "earlier run", found.get("seconds"), found.get("peak_mib"), f"left by {found['run_id']}")
+    return Stage(step, "not run")
+
+
+def _failure(night: Night, mine: dict[str, Summary], run_id: str) -> Summary:
+    """Why the night stopped: what the step's command left (step, run_id, error), else what its gate left."""
+    left = _object(night, "failed") or {}
+    if left.get("run_id") == run_id and left.get("step") not in mine:
+        return left
+    done = [step for step in STEPS if step in mine]
+    step = next((step for step in STEPS if step not in mine), None)
+    checks = _checks(night, step) if step else []
+    if not any(is_stopping(check) for check in checks) or (done and not _is_newer(night, f"{step}_checks", done[-1])):
+        return {}
+    told = "; ".join(_told(check) for check in checks if is_stopping(check))
+    return {"step": step, "error": told}
+
+
+def _told(check: Summary) -> str:
+    suite, expectation, observed, allowed = (check.get(k) for k in ("suite", "expectation", "observed", "allowed"))
+    return f"{suite}: {expectation}: found {observed}, allowed {allowed}"
+
+
+def _is_newer(night: Night, name: str, than: str) -> bool:
+    return (night.folder / f"{name}.json").stat().st_mtime >= (night.folder / f"{than}.json").stat().st_mtime
+
+
+def _gates(night: Night, steps: list[str]) -> list[Gate]:
+    found = []
+    for step in steps:
+        if checks := _checks(night, step):
+            docs = f"data_docs/{night.run_date}/{step}/index.html"
+            there = (night.home / "reports" / docs).is_file()
+            found.append(Gate(step, checks, f"../{docs}" if there else None))
+    return found
+
+
+def _checks(night: Night, step: str) -> list[Summary]:
+    checks = _read(night, f"{step}_checks")
+    there = [check for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
+    return sorted(there, key=lambda check: (bool(check.get("success")), check.get("severity") == "warn"))
+
+
+def _counts(night: Night) -> list[Summary]:
+    """Rows by day over the last days up to the run date, as the lake has them."""
+    lake = Lake(night.home / "lake")
+    if not lake.exists("ingest_counts"):
+        return []
+    window = Window.last(night.run_date, VOLUME_DAYS)
+    where = [("run_date", ">=", window.start.isoformat()), ("run_date", "<=", window.end.isoformat())]
+    rows = lake.pandas("ingest_counts", where=where).sort_values("run_date")
+    return rows.astype({"run_date": str}).to_dict("records")
+
+
+def _reasons(night: Night, ingest: Summary) -> list[tuple[str, int]]:
+    """Why rows of the days that this night ingested went to quarantine, the most frequent reason first."""
+    lake = Lake(night.home / "lake")
+    if not lake.exists("quarantine"):
+        return []
+    days = [str(count["run_date"]) for count in ingest.get("counts") or []] or [night.run_date.isoformat()]
+    rows = lake.pandas(
+        "quarantine", ["reason", "run_date"], [("run_date", ">=", min(days)), ("run_date", "<=", max(days))]
+    )
+    tally = rows[rows["run_date"].astype(str).isin(days)]["reason"].value_counts()
+    return sorted(((str(name), int(count)) for name, count in tally.items()), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _lists_before(night: Night) -> Path | None:
+    yesterday = night.run_date - dt.timedelta(days=1)
+    folders = nights_with(night.home, "lists/lists.parquet", Window(dt.date.min, yesterday))
+    return folders[0] / "lists" if folders else None
+
+
+def _tables(mine: dict[str, Summary]) -> list[tuple[str, int]]:
+    """Delta versions, as the steps that wrote or read the tables left them; the last step that names a table has it."""
+    versions: dict[str, int] = {}
+    for step in STEPS:
+        versions |= mine.get(step, {}).get("tables") or {}
+    return sorted(versions.items())

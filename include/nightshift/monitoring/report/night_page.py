@@ -1,0 +1,144 @@
+"""A night's report as one HTML page: what was gathered, drawn and put into the sections that have something to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from nightshift.config import Settings
+from nightshift.monitoring.report import plots
+from nightshift.monitoring.report.night import NightReport
+from nightshift.monitoring.report.page import number, render, words
+from nightshift.runs import code_version
+
+CURVES = 6
+FIRST_COLUMNS = ("ndcg", "recall", "map", "mrr", "hit_rate", "coverage")
+METRIC_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "recall": "Recall", "hit_rate": "Hit rate"}
+
+
+def night_page(night: NightReport, settings: Settings) -> str:
+    """The HTML of a night's report."""
+    evaluation = settings.evaluation
+    quality = _quality(night, evaluation.metric)
+    drawn = _plots(night, quality, evaluation.metric)
+    context = {
+        "night": night,
+        "rows": _rows(night.summaries.get("ingest", {})),
+        "index": _index(night.summaries.get("build_index", {}), settings.index.min_recall),
+        "params": night.summaries.get("train", {}).get("params"),
+        "publish": night.summaries.get("publish", {}),
+        "verdict": night.verdict or {},
+        "served": (night.verdict or {}).get("served") or {},
+        "quality": quality,
+        "plots": drawn,
+        "longest": max((stage.seconds or 0 for stage in night.stages), default=0) or 1,
+        "metric_name": f"{METRIC_NAMES[evaluation.metric]}@{evaluation.k}",
+        "metric_names": METRIC_NAMES,
+        "colours": {name: at % 6 for at, (name, _) in enumerate(night.lists.sources)} if night.lists else {},
+        "test_days": evaluation.test_days,
+        "trace": _trace(night),
+        "code": code_version(),
+    }
+    tone, sentence = night.headline
+    return render("night.html", **context, sections=_sections(context), tone=tone, sentence=sentence)
+
+
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(template and anchor, heading) of the sections that have something to say."""
+    night, drawn = context["night"], context["plots"]
+    named = {
+        "stages": ("Stages", True),
+        "data": ("Data", context["rows"] or night.reasons or drawn["volume"]),
+        "checks": ("Checks", night.gates),
+        "training": ("Training", drawn["curves"] or context["params"] or context["index"]),
+        "quality": ("Quality", context["quality"] or "accepted" in context["verdict"]),
+        "lists": ("Lists", night.lists and night.lists.users),
+        "customers": ("Three customers", night.customers),
+        "trace": ("What made it", night.tables or context["trace"]),
+    }
+    return [(name, heading) for name, (heading, there) in named.items() if there]
+
+
+def _rows(ingest: Mapping[str, Any]) -> dict[str, int] | None:
+    names = ("rows_in", "kept", "quarantined", "duplicates")
+    return {**{name: ingest[name] for name in names}, "days": ingest.get("days", 1)} if {*names} <= {*ingest} else None
+
+
+def _index(summary: Mapping[str, Any], min_recall: float) -> dict[str, Any]:
+    if summary.get("recall") is None:
+        return {}
+    facts = [str(summary["kind"])] if summary.get("kind") else []
+    named = {"items": "items", "dimension": "dimensions"}
+    facts += [f"{number(summary[name])} {noun}" for name, noun in named.items() if summary.get(name) is not None]
+    return {"recall": summary["recall"], "min_recall": summary.get("min_recall", min_recall), "facts": facts}
+
+
+def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
+    """The table of models: rows as they are in the verdict, sorted by the metric that decides."""
+    rows = [row for row in (night.verdict or {}).get("table") or [] if row.get("model") and _is_number(row.get(metric))]
+    if not rows:
+        return None
+    rows = sorted(rows, key=lambda row: (-row[metric], row["model"]))
+    found = {name for row in rows for name, value in row.items() if _is_number(value)}
+    columns = [name for name in FIRST_COLUMNS if name in found] + sorted(found - {*FIRST_COLUMNS})
+    by_model = {row["model"]: row[metric] for row in rows}
+    name = ((night.verdict or {}).get("served") or {}).get("name")
+    served = name if name in by_model else None
+    others = [row for row in rows if row["model"] != served]
+    beside = (
+        f"{words(others[0]['model'])}: {number(others[0][metric])}" if others and served else words(rows[0]["model"])
+    )
+    best = {column: max(row[column] for row in rows if _is_number(row.get(column))) for column in columns}
+    return {
+        "rows": rows,
+        "columns": columns,
+        "by_model": by_model,
+        "served": served,
+        "figure": by_model[served or rows[0]["model"]],
+        "beside": beside,
+        "best": {column: value for column, value in best.items() if column != "users"} | {"users": None},
+    }
+
+
+def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -> dict[str, Any]:
+    curves = night.summaries.get("train", {}).get("curves") or {}
+    lists = night.lists
+    return {
+        "volume": plots.volume(night.counts) if night.counts else None,
+        "curves": [(name, plots.curve(name, points)) for name, points in sorted(curves.items()) if points][:CURVES],
+        "quality": plots.quality(METRIC_NAMES[metric], quality["by_model"], quality["served"]) if quality else None,
+        "scores": _histogram("scores", "Scores", lists.score_edges, lists.score_shares, "score") if lists else None,
+        "overlap": _histogram(
+            "overlap", "Users by overlap", [at / 10 for at in range(11)], lists.overlap_shares, "share of the list"
+        )
+        if lists
+        else None,
+        "concentration": plots.concentration(lists.concentration) if lists and lists.concentration else None,
+    }
+
+
+def _histogram(name: str, title: str, edges: list[float], shares: list[float], label: str) -> Markup | None:
+    return plots.histogram(name, title, edges, shares, label) if shares else None
+
+
+def _trace(night: NightReport) -> list[tuple[str, str]]:
+    """What an answer can be traced by."""
+    publish, verdict = night.summaries.get("publish", {}), night.verdict or {}
+    served = verdict.get("served") or {}
+    model = dict.fromkeys(str(served[key]) for key in ("name", "version", "kind") if served.get(key))
+    codes = sorted({str(summary["code"]) for summary in night.summaries.values() if summary.get("code")})
+    found = [
+        ("Run", night.run_id),
+        ("Model served", " ".join(model)),
+        ("Content hash", publish.get("content_hash")),
+        ("Published at", publish.get("address")),
+        ("Code", ", ".join(codes)),
+        ("MLflow run", night.summaries.get("train", {}).get("mlflow_run")),
+    ]
+    return [(name, str(value)) for name, value in found if value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

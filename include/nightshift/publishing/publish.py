@@ -1,0 +1,123 @@
+"""Publish a run: write its files, then its manifest. Nothing here is live yet; see `pointer.make_live`.
+
+A run is immutable. Its files carry their own hash in their names, so that a publisher that was killed, or a second one
+at the same time, never writes over a file that a manifest names.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from nightshift.publishing import records
+from nightshift.publishing.layout import MANIFEST, run_folder
+from nightshift.publishing.lists import Lists
+from nightshift.publishing.manifest import File, Manifest, Model
+from nightshift.publishing.read import parse_manifest
+from nightshift.publishing.shards import Pair, write_shard
+from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError
+
+log = logging.getLogger("nightshift.publishing")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made a run, for its manifest: see `Manifest`."""
+
+    model: Model
+    tables: Mapping[str, int]
+    code: str
+    config: str
+
+
+def publish_run(
+    storage: Storage,
+    surface: str,
+    run_date: dt.date,
+    run_id: str,
+    lists: Lists,
+    origin: Origin,
+    *,
+    shards: int,
+    now: dt.datetime,
+    work: Path,
+) -> Manifest:
+    """Write the run and return its manifest; where the same lists are published under this id, change nothing.
+
+    `work` is an empty folder of this publisher's own, with room for the files.
+
+    Raises:
+        StoreError: other lists are published under this id.
+    """
+    pairs = list(lists.records())
+    content = records.content_hash(pairs)
+    folder = run_folder(surface, run_date, run_id)
+    if published := _published(storage, folder, content):
+        log.info("%s is published already with these lists", published.run)
+        return published
+    files = {name: _upload(storage, folder, name, path) for name, path in _write(lists, pairs, shards, work)}
+    manifest = Manifest(
+        surface=surface,
+        run_date=run_date,
+        run_id=run_id,
+        created_at=now,
+        content_hash=content,
+        model=origin.model,
+        counts=lists.counts,
+        files=files,
+        tables=dict(sorted(origin.tables.items())),
+        code=origin.code,
+        config=origin.config,
+    )
+    try:
+        storage.create(folder + MANIFEST, manifest.to_json())
+    except ConflictError:  # another publisher of the same run was faster
+        published = _published(storage, folder, content)
+        if not published:
+            raise
+        return published
+    return manifest
+
+
+def _published(storage: Storage, folder: str, content: str) -> Manifest | None:
+    try:
+        manifest = parse_manifest(storage, folder + MANIFEST)
+    except NotThereError:
+        return None
+    if manifest.content_hash != content:
+        raise StoreError(
+            f"{manifest.run} is published with other lists (content {manifest.content_hash[:12]}, now {content[:12]}), "
+            "and a published run never changes: publish these under another --run-id"
+        )
+    return manifest
+
+
+def _write(lists: Lists, pairs: list[Pair], shards: int, work: Path) -> list[tuple[str, Path]]:
+    """The run's files in `work`, each with the name that the manifest gives it."""
+    spread: list[list[Pair]] = [[] for _ in range(shards)]
+    for key, value in pairs:
+        spread[records.shard_of(key, shards)].append((key, value))
+    written = []
+    for number, part in enumerate(spread):
+        name = f"parts/part-{number:05}.lmdb"
+        written.append((name, work / Path(name).name))
+        write_shard(written[-1][1], part)
+    for name, table in (("lists.parquet", lists.users), ("similar.parquet", lists.similar)):
+        written.append((name, work / name))
+        pq.write_table(table, written[-1][1], compression="zstd")
+    return written
+
+
+def _upload(storage: Storage, folder: str, name: str, path: Path) -> File:
+    with open(path, "rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    stem, suffix = name.rsplit(".", 1)
+    file = File(path=f"{stem}-{sha256[:12]}.{suffix}", sha256=sha256, bytes=path.stat().st_size)
+    storage.upload(path, folder + file.path)
+    return file

@@ -1,0 +1,49 @@
+"""Go back: make a run live that was live before. One pointer move; nothing is written or deleted besides."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from nightshift.publishing.manifest import Run
+from nightshift.publishing.pointer import Move, Pointer, back, put_pointer, read_pointer
+from nightshift.publishing.read import list_manifests, parse_manifest
+from nightshift.publishing.storage import ConflictError, Storage, StoreError
+
+
+def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime) -> Move:
+    """Move the pointer to the run that was live before, or to `to`: a run id, a run date, or `date/id`.
+
+    Doing it again goes back further. Runs that pruning has removed are passed over.
+
+    Raises:
+        StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs.
+    """
+    found = read_pointer(storage, surface)
+    if found is None:
+        raise StoreError(f"nothing is published for {surface} at {storage.address}: there is no run to go back from")
+    pointer, etag = found
+    run = _named(storage, surface, to) if to else _before(storage, pointer)
+    if run == pointer.run:
+        raise StoreError(f"{run} is live already")
+    try:
+        put_pointer(storage, back(pointer, run, now), etag)
+    except ConflictError:
+        raise StoreError("a publish moved the pointer meanwhile: look at what is live now, and decide again") from None
+    return Move(True, run, pointer.run, f"{run} is live again, {pointer.run} is not")
+
+
+def _before(storage: Storage, pointer: Pointer) -> Run:
+    for run in pointer.history:
+        if storage.exists(run.manifest):
+            return run
+    raise StoreError(f"no run was live before {pointer.run}, or none that is still there; name one with --to")
+
+
+def _named(storage: Storage, surface: str, name: str) -> Run:
+    keys = [item.key for item in list_manifests(storage, surface)]
+    names = [tuple(key.split("/")[-3:-1]) for key in keys]
+    fits = [key for key, (date, run_id) in zip(keys, names, strict=True) if name in (run_id, date, f"{date}/{run_id}")]
+    if len(fits) == 1:
+        return parse_manifest(storage, fits[0]).run
+    published = ", ".join("/".join(run) for run in names[:20]) or "none"
+    raise StoreError(f"{len(fits)} published runs are called {name!r}; name one of them as date/id: {published}")

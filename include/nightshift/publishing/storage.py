@@ -1,0 +1,118 @@
+"""The storage seam: the few things that publishing asks of a place to keep files, on disk and in S3 alike."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlparse
+
+from nightshift.config import Settings
+from nightshift.runs import StepError
+
+
+class StoreError(StepError):
+    """The store cannot do what was asked: unreachable, forbidden, misconfigured."""
+
+
+class NotThereError(StoreError):
+    """No such key."""
+
+
+class ConflictError(StoreError):
+    """Somebody else wrote the key first."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies under a key, and the tag that a later `replace` must give to prove it saw this."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A key, and when it was last written."""
+
+    key: str
+    modified: dt.datetime
+
+
+class Storage(Protocol):
+    """Keys are paths with `/`. A reader sees a key whole or not at all, whatever becomes of its writer.
+
+    Every method raises `StoreError` where the store cannot be used.
+    """
+
+    address: str
+
+    def read(self, key: str) -> Stored:
+        """Raises `NotThereError`."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> list[Listed]:
+        """What lies under the folder `prefix` (ends in `/`), at any depth, by key."""
+
+    def write(self, key: str, body: bytes) -> None:
+        """Put `body` there, whatever was there before."""
+
+    def create(self, key: str, body: bytes) -> None:
+        """Put `body` there if nothing is (`If-None-Match: *`).
+
+        To find exactly `body` there is a success: an answer may be lost on its way, and the request sent again.
+        Raises `ConflictError` where something else is.
+        """
+
+    def replace(self, key: str, body: bytes, etag: str) -> None:
+        """Put `body` there if what is there still has this tag (`If-Match`); to find exactly `body` is a success.
+
+        Raises `ConflictError` where something else is, or nothing.
+        """
+
+    def upload(self, source: Path, key: str) -> None:
+        """Put a file there, whatever was there before."""
+
+    def download(self, key: str, target: Path) -> None:
+        """Raises `NotThereError`."""
+
+    def local(self, key: str) -> Path | None:
+        """The file itself, where it lies on this machine and need not be downloaded."""
+
+    def delete(self, key: str) -> None:
+        """What is not there is deleted already."""
+
+    def delete_all(self, prefix: str) -> None:
+        """Delete the folder `prefix` (ends in `/`) with all that is in it."""
+
+
+def open_storage(address: str, endpoint: str | None = None) -> Storage:
+    """The store at `file:///folder` or `s3://bucket/prefix`.
+
+    Raises:
+        StoreError: it is neither.
+    """
+    url = urlparse(address)
+    if url.scheme == "file" and url.path and not url.netloc:
+        from nightshift.publishing.storage_file import FileStorage
+
+        return FileStorage(Path(unquote(url.path)))
+    if url.scheme == "s3" and url.netloc:
+        from nightshift.publishing.storage_s3 import S3Storage
+
+        return S3Storage(url.netloc, url.path.strip("/"), endpoint)
+    raise StoreError(f"store.address {address!r} is neither file:///... nor s3://bucket/prefix")
+
+
+def home_of(settings: Settings) -> Path:
+    """The folder that holds all state: `NIGHTSHIFT_HOME`, else `var` beside the configuration."""
+    return Path(os.environ.get("NIGHTSHIFT_HOME") or settings.folder / "var").absolute()
+
+
+def store_of(settings: Settings, home: Path | None = None) -> Storage:
+    """The store that the configuration names, else `published` in `home`."""
+    address = settings.store.address or ((home or home_of(settings)).absolute() / "published").as_uri()
+    return open_storage(address, settings.store.endpoint)

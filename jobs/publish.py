@@ -1,0 +1,88 @@
+"""Publish the night's lists, and make them live: shards, manifest, pointer.
+
+    python -m jobs.publish --run-date 2011-11-30
+
+Publishing again changes nothing. An older date than the live one is published without going live (a backfill), and so
+is a run that was rolled back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from nightshift.publishing.lists import load_lists
+from nightshift.publishing.manifest import Model, config_hash
+from nightshift.publishing.pointer import make_live
+from nightshift.publishing.prune import prune
+from nightshift.publishing.publish import Origin, publish_run
+from nightshift.publishing.storage import store_of
+from nightshift.runs import Night, StepError, code_version
+
+from jobs import command
+
+READS_TABLES = ("ingest", "validate_events", "build_features", "train")  # a later one's version of a table counts
+
+
+def publish(night: Night) -> dict[str, Any]:
+    """Publish what `infer` left and `validate_lists` passed; say what is live afterwards."""
+    settings = night.settings.store
+    storage = store_of(night.settings, night.home)
+    _lists_were_validated(night)
+    lists, origin = load_lists(night.folder / "lists"), _origin(night)
+    now = dt.datetime.now(dt.UTC)
+    with tempfile.TemporaryDirectory(prefix="publish-", dir=night.folder) as work:
+        manifest = publish_run(
+            storage,
+            settings.surface,
+            night.run_date,
+            night.run_id,
+            lists,
+            origin,
+            shards=settings.shards,
+            now=now,
+            work=Path(work),
+        )
+    move = make_live(storage, settings.surface, manifest.run, now)
+    return {
+        "surface": settings.surface,
+        "content_hash": manifest.content_hash,
+        "folder": f"{storage.address}/{manifest.folder}",
+        "model": manifest.model.model_dump(),
+        **manifest.counts,
+        "bytes": sum(file.bytes for file in manifest.files.values()),
+        "moved": move.moved,
+        "live": str(move.live),
+        "previous": str(move.previous) if move.previous else None,
+        "why": move.why,
+        "pruned": prune(storage, settings.surface, settings.keep_runs, now),
+    }
+
+
+def _lists_were_validated(night: Night) -> None:
+    """What was written after its validation was not validated."""
+    passed = night.read_json("validate_lists").get("lists_sha256")
+    path = night.folder / "lists" / "lists.parquet"
+    if passed and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != passed:
+        command = f"python -m jobs.validate_lists --run-date {night.run_date}"
+        raise StepError(f"{path} has changed since it was validated: run `{command}` first")
+
+
+def _origin(night: Night) -> Origin:
+    tables: dict[str, int] = {}
+    for step in READS_TABLES:
+        tables |= night.read_json(step).get("tables", {})
+    try:
+        served = night.read_json("verdict")["served"]
+    except FileNotFoundError:
+        command = f"python -m jobs.evaluate --run-date {night.run_date}"
+        raise StepError(f"no verdict names the model behind the lists: run `{command}` first") from None
+    model = Model(name=served["name"], version=str(served["version"]), kind=served["kind"])
+    return Origin(model, tables, code_version(), config_hash(night.settings))
+
+
+if __name__ == "__main__":
+    command.run(publish, __doc__)

@@ -1,0 +1,90 @@
+"""Planted lists: every title ends in a mark, so that a test sees which run an answer comes from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from nightshift.publishing.lists import Lists, load_lists
+from nightshift.publishing.manifest import Manifest, Model
+from nightshift.publishing.pointer import Move, make_live
+from nightshift.publishing.publish import Origin, publish_run
+from nightshift.publishing.storage import Storage
+
+NOW = dt.datetime(2011, 12, 1, 2, 0, tzinfo=dt.UTC)
+USERS = ("13047", "17850", "Zoë/Ünï\n?", "x" * 900)
+ITEMS = ("21034", "22423", "85123A", "ü/é")
+ORIGIN = Origin(
+    Model(name="nightshift-recommender", version="7", kind="two_stage"),
+    {"events": 12, "user_features": 3},
+    "0.1.0+abc",
+    "0123456789abcdef",
+)
+
+
+def day(number: int) -> dt.date:
+    """The `number`th of November 2011."""
+    return dt.date(2011, 11, number)
+
+
+def write_lists(folder: Path, mark: str = "a", users: tuple[str, ...] = USERS) -> Path:
+    """A night's `lists` folder: every user has the items in order, rank 1 first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rank = range(1, len(ITEMS) + 1)
+    score = [1 / n for n in rank]
+    entry = {
+        "item_id": ITEMS,
+        "score": score,
+        "source": ["repeat"] * len(ITEMS),
+        "reason": ["You bought this"] * len(ITEMS),
+    }
+    every = [(user, place) for user in users for place in range(len(ITEMS))]
+    frames = {
+        "items": {
+            "item_id": ITEMS,
+            "title": [f"item {item} of {mark}" for item in ITEMS],
+            "sellable": [True] * len(ITEMS),
+        },
+        "popular": {"rank": rank, **entry},
+        "lists": {
+            "user_id": [user for user, _ in every],
+            "rank": [place + 1 for _, place in every],
+            **{name: [column[place] for _, place in every] for name, column in entry.items()},
+        },
+        "similar": dict(
+            zip(
+                ("item_id", "rank", "similar_id", "score"),
+                zip(*((a, 1, b, 0.5) for a, b in itertools.pairwise(ITEMS)), strict=True),
+                strict=True,
+            )
+        ),
+    }
+    for name, columns in frames.items():
+        pq.write_table(
+            pa.table({column: list(values) for column, values in columns.items()}), folder / f"{name}.parquet"
+        )
+    return folder
+
+
+def planted_lists(mark: str = "a", users: tuple[str, ...] = USERS) -> Lists:
+    with tempfile.TemporaryDirectory() as folder:
+        return load_lists(write_lists(Path(folder), mark, users))
+
+
+def publish(
+    storage: Storage, date: dt.date, run_id: str, mark: str = "a", surface: str = "home", shards: int = 2
+) -> Manifest:
+    """Publish planted lists, live or not."""
+    with tempfile.TemporaryDirectory() as work:
+        return publish_run(
+            storage, surface, date, run_id, planted_lists(mark), ORIGIN, shards=shards, now=NOW, work=Path(work)
+        )
+
+
+def publish_live(storage: Storage, date: dt.date, run_id: str, mark: str = "a", surface: str = "home") -> Move:
+    """Publish planted lists and move the pointer, as a night does."""
+    return make_live(storage, surface, publish(storage, date, run_id, mark, surface).run, NOW)

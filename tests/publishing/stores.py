@@ -1,0 +1,46 @@
+"""The two stores that every publishing test runs on: this machine's disk, and a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from nightshift.publishing.storage import Storage, open_storage
+
+BUCKET = "published-lists"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of an S3 server with an empty bucket."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        environment.setenv("AWS_CONFIG_FILE", "/dev/null")
+        server.start()
+        host, port = server.get_host_and_port()
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)
+        yield f"http://{host}:{port}"
+        server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    """The address and the endpoint of an empty store, one of each kind."""
+    if request.param == "file":
+        return (tmp_path / "published lists").as_uri(), None
+    return f"s3://{BUCKET}/{uuid.uuid4()}", request.getfixturevalue("s3_endpoint")
+
+
+@pytest.fixture
+def storage(address: tuple[str, str | None]) -> Storage:
+    """An empty store, one of each kind."""
+    return open_storage(*address)

@@ -1,0 +1,174 @@
+"""The pointer goes forward by publishing and back by rollback, and by nothing else."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nightshift.publishing.manifest import Run
+from nightshift.publishing.pointer import Pointer, back, forward, keeps, make_live, read_pointer
+from nightshift.publishing.rollback import roll_back
+from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage
+
+from tests.publishing.planted import NOW, day, publish, publish_live
+
+
+def live(storage: Storage) -> str:
+    found = read_pointer(storage, "home")
+    return str(found[0].run) if found else "nothing"
+
+
+def test_the_first_publish_is_live(storage: Storage) -> None:
+    assert read_pointer(storage, "home") is None
+    move = publish_live(storage, day(29), "first")
+    assert (move.moved, move.previous, live(storage)) == (True, None, "2011-11-29/first")
+
+
+def test_a_later_date_and_a_new_run_of_the_same_date_move_the_pointer(storage: Storage) -> None:
+    publish_live(storage, day(29), "first")
+    assert publish_live(storage, day(30), "first").moved
+    move = publish_live(storage, day(30), "second", mark="b")
+    assert (move.moved, str(move.previous), live(storage)) == (True, "2011-11-30/first", "2011-11-30/second")
+
+
+def test_an_older_date_is_published_and_leaves_the_pointer(storage: Storage) -> None:
+    publish_live(storage, day(30), "first")
+    before = storage.read("home/current.json")
+    move = publish_live(storage, day(29), "backfill")
+    assert not move.moved
+    assert "2011-11-30/first is live and newer" in move.why
+    assert storage.read("home/current.json") == before
+    assert storage.exists("home/runs/2011-11-29/backfill/manifest.json")
+
+
+def test_publishing_again_leaves_the_pointer(storage: Storage) -> None:
+    publish_live(storage, day(30), "first")
+    before = storage.read("home/current.json")
+    move = publish_live(storage, day(30), "first")
+    assert (move.moved, move.why) == (False, "2011-11-30/first is live already")
+    assert storage.read("home/current.json") == before
+
+
+def test_rollback_goes_to_the_run_that_was_live_before_again_and_again(storage: Storage) -> None:
+    for number in (27, 28, 29, 30):
+        publish_live(storage, day(number), "night")
+    went = [str(roll_back(storage, "home", None, NOW).live) for _ in range(3)]
+    assert went == ["2011-11-29/night", "2011-11-28/night", "2011-11-27/night"]
+    with pytest.raises(StoreError, match="no run was live before 2011-11-27/night"):
+        roll_back(storage, "home", None, NOW)
+
+
+def test_the_retry_of_a_task_does_not_undo_a_rollback(storage: Storage) -> None:
+    publish_live(storage, day(29), "night")
+    publish_live(storage, day(30), "night")
+    roll_back(storage, "home", None, NOW)
+    move = publish_live(storage, day(30), "night")
+    assert (move.moved, live(storage)) == (False, "2011-11-29/night")
+    assert "2011-11-30/night was rolled back; `python -m jobs.rollback --to 2011-11-30/night`" in move.why
+
+
+def test_a_new_run_of_the_night_that_was_rolled_back_goes_forward(storage: Storage) -> None:
+    publish_live(storage, day(29), "night")
+    publish_live(storage, day(30), "night")
+    roll_back(storage, "home", None, NOW)
+    assert publish_live(storage, day(30), "mended", mark="b").moved
+    assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-29/night"
+
+
+def test_a_rollback_can_name_its_run_and_be_taken_back(storage: Storage) -> None:
+    for number in (27, 28, 29):
+        publish_live(storage, day(number), "night")
+    assert str(roll_back(storage, "home", "2011-11-27", NOW).live) == "2011-11-27/night"
+    assert not publish_live(storage, day(28), "night").moved, "it was withdrawn with the run after it"
+    assert str(roll_back(storage, "home", "2011-11-29/night", NOW).live) == "2011-11-29/night"
+    assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-27/night"
+
+
+def test_a_rollback_to_what_cannot_be_is_refused_with_what_can(storage: Storage) -> None:
+    with pytest.raises(StoreError, match="nothing is published for home"):
+        roll_back(storage, "home", None, NOW)
+    publish_live(storage, day(29), "night")
+    publish_live(storage, day(30), "night")
+    with pytest.raises(StoreError, match="2 published runs are called 'night'"):
+        roll_back(storage, "home", "night", NOW)
+    with pytest.raises(StoreError, match=r"0 published runs are called 'x'.*2011-11-30/night, 2011-11-29/night"):
+        roll_back(storage, "home", "x", NOW)
+    with pytest.raises(StoreError, match="2011-11-30/night is live already"):
+        roll_back(storage, "home", "2011-11-30", NOW)
+
+
+def test_a_rollback_passes_over_runs_that_were_pruned(storage: Storage) -> None:
+    for number in (28, 29, 30):
+        publish_live(storage, day(number), "night")
+    storage.delete("home/runs/2011-11-29/night/manifest.json")
+    assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-28/night"
+
+
+def test_a_rollback_never_undoes_a_publish_it_has_not_seen(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_live(storage, day(28), "night")
+    publish_live(storage, day(29), "night")
+
+    def meanwhile(*_: object) -> None:
+        raise ConflictError("a publish came between")
+
+    monkeypatch.setattr(storage, "replace", meanwhile)
+    with pytest.raises(StoreError, match="look at what is live now"):
+        roll_back(storage, "home", None, NOW)
+    assert live(storage) == "2011-11-29/night"
+
+
+def test_of_publishers_at_once_the_latest_date_is_live_and_none_is_forgotten(address: tuple[str, str | None]) -> None:
+    storage = open_storage(*address)
+    runs = [publish(storage, day(number), "night").run for number in (25, 26, 27, 28)]
+    start = threading.Barrier(len(runs))
+
+    def work(run: Run) -> None:
+        own = open_storage(*address)
+        start.wait()
+        make_live(own, "home", run, NOW)
+
+    threads = [threading.Thread(target=work, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = read_pointer(storage, "home")
+    assert found is not None
+    assert found[0].run == runs[-1]
+    assert list(found[0].history) == sorted(found[0].history, key=lambda run: run.run_date, reverse=True)
+
+
+def test_a_pointer_that_is_none_is_refused_by_its_name(storage: Storage) -> None:
+    storage.write("home/current.json", b"{}")
+    with pytest.raises(StoreError, match=r"home/current.json is no pointer: Field required"):
+        read_pointer(storage, "home")
+
+
+runs = st.builds(
+    lambda number, name: Run(run_date=day(number), run_id=name, manifest=f"{number}/{name}", content_hash=name),
+    st.integers(1, 9),
+    st.sampled_from("abc"),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["publish", "back", "back to"]), runs), max_size=40))
+def test_whatever_is_done_the_pointer_keeps_its_promises(acts: list[tuple[str, Run]]) -> None:
+    pointer: Pointer | None = None
+    for act, run in acts:
+        before = pointer
+        if act == "publish" and (pointer is None or not keeps(pointer, run)):
+            pointer = forward(pointer, "home", run, NOW)
+            assert before is None or before.run_date <= pointer.run_date, "publishing goes forward in date"
+            assert before is None or run not in (before.run, *before.history, *before.withdrawn)
+        elif act == "back" and pointer and pointer.history:
+            pointer = back(pointer, pointer.history[0], NOW)
+            assert before is not None
+            assert before.run in pointer.withdrawn
+        elif act == "back to" and pointer and run != pointer.run:
+            pointer = back(pointer, run, NOW)
+        if pointer:
+            known = [pointer.run, *pointer.history, *pointer.withdrawn]
+            assert len(set(map(str, known))) == len(known), "a run is live, or was, or is withdrawn"
+            assert Pointer.model_validate_json(pointer.to_json()) == pointer

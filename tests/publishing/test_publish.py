@@ -1,0 +1,160 @@
+"""A run is published whole, once, and for ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from nightshift.config import load
+from nightshift.publishing import records
+from nightshift.publishing.lists import load_lists
+from nightshift.publishing.manifest import config_hash
+from nightshift.publishing.read import CorruptRunError, live_manifest, open_run, read_manifest, read_table
+from nightshift.publishing.storage import Storage, StoreError, open_storage
+from nightshift.runs import StepError
+
+from tests.publishing.planted import ITEMS, USERS, day, publish, publish_live, write_lists
+
+
+def test_every_user_finds_their_list_and_every_item_its_like(storage: Storage, tmp_path: Path) -> None:
+    run = open_run(storage, publish(storage, day(30), "first"), tmp_path / "cache")
+    for user in USERS:
+        entries = orjson.loads(records.first(run.user(user) or b"", 20))
+        assert [entry["item_id"] for entry in entries] == list(ITEMS)
+        assert entries[0] == {
+            "item_id": "21034",
+            "title": "item 21034 of a",
+            "score": 1.0,
+            "source": "repeat",
+            "reason": "You bought this",
+        }
+    assert orjson.loads(run.similar("22423") or b"") == {"item_id": "85123A", "title": "item 85123A of a", "score": 0.5}
+    assert run.similar("ü/é") is None
+    assert run.title("ü/é") == '"item ü/é of a"'.encode()
+    assert run.user("nobody") is None
+    assert run.popular().count(b"\n") == len(ITEMS) - 1
+
+
+def test_a_manifest_names_what_made_the_run_and_all_its_files(storage: Storage, tmp_path: Path) -> None:
+    manifest = publish(storage, day(30), "first", shards=3)
+    text = json.loads(storage.read("home/runs/2011-11-30/first/manifest.json").body)
+    assert text["tables"] == {"events": 12, "user_features": 3}
+    assert text["model"] == {"name": "nightshift-recommender", "version": "7", "kind": "two_stage"}
+    assert text["counts"] == {"users": 4, "items": 4, "lists": 8, "entries": 16}
+    assert text["code"] == "0.1.0+abc"
+    assert set(text["files"]) == {f"parts/part-{n:05}.lmdb" for n in range(3)} | {"lists.parquet", "similar.parquet"}
+    for file in manifest.files.values():
+        storage.download(manifest.folder + file.path, tmp_path / "file")
+        body = (tmp_path / "file").read_bytes()
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (file.bytes, file.sha256)
+
+
+def test_batch_readers_find_the_lists_with_titles_as_parquet(storage: Storage) -> None:
+    table = read_table(storage, publish(storage, day(30), "first"), "lists.parquet")
+    assert table.column_names == ["user_id", "rank", "item_id", "title", "score", "source", "reason"]
+    assert table.slice(0, 1).to_pylist()[0]["title"] == "item 21034 of a"
+    assert read_table(storage, publish(storage, day(30), "first"), "similar.parquet").num_rows == len(ITEMS) - 1
+
+
+def test_publishing_again_changes_nothing(storage: Storage) -> None:
+    manifest = publish(storage, day(30), "first")
+    before = storage.list("home/")
+    assert publish(storage, day(30), "first") == manifest
+    assert storage.list("home/") == before
+
+
+def test_other_lists_under_the_same_id_are_refused_and_nothing_changes(storage: Storage) -> None:
+    publish(storage, day(30), "first", mark="a")
+    before = storage.list("home/")
+    with pytest.raises(StoreError, match=r"2011-11-30/first is published with other lists.*another --run-id"):
+        publish(storage, day(30), "first", mark="b")
+    assert storage.list("home/") == before
+
+
+def test_the_content_hash_is_of_the_lists_alone(storage: Storage) -> None:
+    hashes = {
+        publish(storage, day(29), "first").content_hash,
+        publish(storage, day(30), "second").content_hash,
+        publish(storage, day(30), "third", shards=5).content_hash,
+    }
+    assert len(hashes) == 1
+    assert publish(storage, day(30), "fourth", mark="b").content_hash not in hashes
+
+
+@pytest.mark.parametrize("marks", ["aa", "ab"])
+def test_two_publishers_of_one_run_leave_one_whole_run(
+    address: tuple[str, str | None], tmp_path: Path, marks: str
+) -> None:
+    errors: list[StoreError] = []
+    start = threading.Barrier(2)
+
+    def work(mark: str) -> None:
+        storage = open_storage(*address)
+        start.wait()
+        try:
+            publish_live(storage, day(30), "first", mark)
+        except StoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(mark,)) for mark in marks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == len(set(marks)) - 1
+    storage = open_storage(*address)
+    manifest = live_manifest(storage, "home")
+    assert manifest is not None
+    assert read_table(storage, manifest).num_rows == 16
+    open_run(storage, manifest, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["parts/part-00001.lmdb", "parts/part-00000.lmdb"])
+def test_a_run_that_lacks_a_file_or_has_another_is_refused(storage: Storage, tmp_path: Path, name: str) -> None:
+    manifest = publish(storage, day(30), "first")
+    key = manifest.folder + manifest.files[name].path
+    storage.write(key, b"rubbish")
+    with pytest.raises(CorruptRunError, match=manifest.files[name].path):
+        open_run(storage, manifest, tmp_path / "cache")
+    storage.delete(key)
+    with pytest.raises(CorruptRunError, match=manifest.files[name].path):
+        open_run(storage, manifest, tmp_path / "cache")
+
+
+def test_a_manifest_that_is_another_runs_is_refused(storage: Storage) -> None:
+    run = publish(storage, day(30), "first").run
+    with pytest.raises(CorruptRunError, match="with other lists"):
+        read_manifest(storage, run.model_copy(update={"content_hash": "0" * 64}))
+
+
+def test_lists_that_cannot_be_published_are_refused_with_the_file_and_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"items.parquet is not there: run `python -m jobs.infer`"):
+        load_lists(tmp_path)
+    folder = write_lists(tmp_path)
+    table = pq.read_table(folder / "lists.parquet")
+    pq.write_table(table.drop_columns("reason"), folder / "lists.parquet")
+    with pytest.raises(StepError, match=r"lists.parquet lacks reason; it has user_id, rank, item_id, score, source"):
+        load_lists(folder)
+    column = [float("nan"), *table["score"].to_pylist()[1:]]
+    pq.write_table(table.set_column(table.column_names.index("score"), "score", [column]), folder / "lists.parquet")
+    with pytest.raises(StepError, match="a score is nan"):
+        load_lists(folder)
+    pq.write_table(table, folder / "lists.parquet")
+    popular = pq.read_table(folder / "popular.parquet")
+    pq.write_table(popular.slice(0, 0), folder / "popular.parquet")
+    with pytest.raises(StepError, match="an unknown user would get nothing"):
+        load_lists(folder)
+
+
+def test_the_configurations_hash_changes_with_a_setting_and_with_nothing_else() -> None:
+    settings = load("nightshift.yaml")
+    banned = settings.lists.model_copy(update={"banned_items": frozenset({"21034", "22423", "85123A"})})
+    again = settings.lists.model_copy(update={"banned_items": frozenset({"85123A", "21034", "22423"})})
+    changed = config_hash(settings.model_copy(update={"lists": banned}))
+    assert changed == config_hash(settings.model_copy(update={"lists": again}))
+    assert changed != config_hash(settings) == config_hash(load("nightshift.yaml"))

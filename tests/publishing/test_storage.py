@@ -1,0 +1,140 @@
+"""Both stores keep one contract."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from nightshift.config import ConfigError, load
+from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, open_storage
+
+
+def test_what_is_written_is_read(storage: Storage) -> None:
+    storage.write("a/b.json", b"one")
+    storage.write("a/b.json", b"two")
+    assert storage.read("a/b.json").body == b"two"
+    assert storage.exists("a/b.json")
+
+
+def test_a_missing_key_is_told_from_a_broken_store(storage: Storage, tmp_path: Path) -> None:
+    assert not storage.exists("nothing")
+    with pytest.raises(NotThereError, match="nothing is not there"):
+        storage.read("nothing")
+    with pytest.raises(NotThereError):
+        storage.download("nothing", tmp_path / "file")
+
+
+def test_a_list_names_the_keys_of_one_folder_at_any_depth(storage: Storage) -> None:
+    for key in ("runs/2/b", "runs/1/parts/a", "runs-old/c", "d"):
+        storage.write(key, b"")
+    assert [found.key for found in storage.list("runs/")] == ["runs/1/parts/a", "runs/2/b"]
+    assert storage.list("none/") == []
+
+
+def test_a_file_goes_there_and_back(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"\x00\xff" * 100_000)
+    storage.upload(tmp_path / "there", "files/x.bin")
+    storage.download("files/x.bin", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
+    local = storage.local("files/x.bin")
+    assert local is None or local.read_bytes() == (tmp_path / "there").read_bytes()
+
+
+def test_a_key_is_created_once(storage: Storage) -> None:
+    storage.create("manifest", b"first")
+    with pytest.raises(ConflictError):
+        storage.create("manifest", b"second")
+    assert storage.read("manifest").body == b"first"
+
+
+def test_a_creation_sent_twice_is_a_success(storage: Storage) -> None:
+    storage.create("manifest", b"first")
+    storage.create("manifest", b"first")
+
+
+def test_a_key_is_replaced_by_who_saw_it_last(storage: Storage) -> None:
+    storage.create("pointer", b"one")
+    seen = storage.read("pointer").etag
+    storage.replace("pointer", b"two", seen)
+    with pytest.raises(ConflictError):
+        storage.replace("pointer", b"three", seen)
+    storage.replace("pointer", b"two", seen)  # our own write, sent again because its answer was lost
+    assert storage.read("pointer").body == b"two"
+
+
+def test_what_is_not_there_is_not_replaced(storage: Storage) -> None:
+    with pytest.raises(ConflictError):
+        storage.replace("pointer", b"one", '"0123456789abcdef0123456789abcdef"')
+    assert not storage.exists("pointer")
+
+
+@pytest.mark.parametrize("how", ["create", "replace"])
+def test_of_many_at_once_exactly_one_wins(storage: Storage, how: str) -> None:
+    storage.write("seen", b"before")
+    etag = storage.read("seen").etag
+
+    def attempt(number: int) -> bool:
+        try:
+            if how == "create":
+                storage.create("new", b"%d" % number)
+            else:
+                storage.replace("seen", b"%d" % number, etag)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(24)))
+    assert won.count(True) == 1
+    assert storage.read("new" if how == "create" else "seen").body == b"%d" % won.index(True)
+
+
+def test_deleting_is_idempotent_and_keeps_to_its_folder(storage: Storage) -> None:
+    for key in ("runs/1/a", "runs/1/b/c", "runs/10/d"):
+        storage.write(key, b"")
+    storage.delete("runs/1/a")
+    storage.delete("runs/1/a")
+    storage.delete_all("runs/1/")
+    storage.delete_all("runs/1/")
+    assert [found.key for found in storage.list("runs/")] == ["runs/10/d"]
+
+
+def test_a_file_store_shows_no_half_written_file(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path.as_uri())
+    with pytest.raises(StoreError, match="No such file"):
+        storage.upload(tmp_path / "source", "runs/a")
+    (tmp_path / "runs" / ".a.killed.partial").write_bytes(b"half")
+    assert storage.list("runs/") == []
+    assert not storage.exists("runs/a")
+
+
+def test_no_key_leads_out_of_a_file_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no key"):
+        open_storage(tmp_path.as_uri()).write("../outside", b"")
+
+
+@pytest.mark.parametrize("address", ["gs://bucket", "published", "file://host/folder", "s3:///prefix"])
+def test_another_address_is_refused_with_what_is_possible(address: str) -> None:
+    with pytest.raises(StoreError, match=r"file:///\.\.\. nor s3://"):
+        open_storage(address)
+
+
+def test_an_unreachable_server_is_one_clear_error(s3_endpoint: str) -> None:
+    storage = open_storage("s3://no-such-bucket/lists", s3_endpoint)
+    with pytest.raises(StoreError, match=r"bucket does not exist.*Check store\.address"):
+        storage.write("a", b"")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("address: gs://bucket", "nightshift.yaml:.*neither file:///"),
+        ("endpoint: http://127.0.0.1:9000", "address must be s3://bucket/prefix"),
+    ],
+)
+def test_a_store_that_cannot_be_is_refused_by_the_configuration(tmp_path: Path, lines: str, said: str) -> None:
+    example = Path("nightshift.yaml").read_text(encoding="utf-8")
+    (tmp_path / "nightshift.yaml").write_text(f"{example}\nstore:\n  {lines}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path / "nightshift.yaml")
