@@ -112,13 +112,15 @@ class Evaluation(Section):
 
 class TwoTower(Section):
     dimension: PositiveInt = 64
-    epochs: PositiveInt = 4
-    refresh_epochs: PositiveInt = 1  # on the days added since, for the later cut-offs
-    batch_size: PositiveInt = 1024
-    learning_rate: float = 3e-3
-    temperature: float = 0.07
-    context_items: PositiveInt = 20  # recent items the user tower reads
-    title_buckets: PositiveInt = 4096  # hash buckets for title words
+    epochs: PositiveInt = 8
+    refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
+    batch_baskets: PositiveInt = 128
+    learning_rate: float = Field(default=5e-3, gt=0)  # falls to 0 over the steps
+    refresh_rate: float = Field(default=0.4, gt=0)  # share of the learning rate that a refresh starts with
+    temperature: float = Field(default=0.1, gt=0)
+    half_life_days: float = Field(default=90.0, gt=0)  # a basket this much older is half as likely in an epoch
+    context_items: PositiveInt = 50  # recent items the user tower reads; at most features.sequence_length
+    title_buckets: PositiveInt = 8192  # hash buckets for title words and item attributes
 
 
 class Ranker(Section):

@@ -13,11 +13,12 @@ class RunDateError(ValueError):
 
 
 def resolve_run_date(
-    form: Mapping[str, Any] | None, partition_key: str | None, logical_date: dt.datetime | None, timezone: str
+    form: Mapping[str, Any] | None, partition_key: str | None, logical_date: dt.datetime | None
 ) -> dt.date:
-    """The business day of a run: the form's `run_date`, else the partition key, else the logical date's day.
+    """The business day of a run: the form's `run_date`, else the partition key, else the day that the logical date names.
 
-    The nightly schedule gives a run the logical date of the day it processes, midnight in `timezone`.
+    A schedule and a command name a day as its midnight in UTC: `2011-05-03`. A run triggered without one carries the
+    moment of its trigger, which names no day that has ended.
 
     Raises:
         RunDateError: none of the three names a day.
@@ -25,11 +26,9 @@ def resolve_run_date(
     for origin, value in (("the form's run_date", (form or {}).get("run_date")), ("the partition key", partition_key)):
         if value:
             return parse_run_date(str(value), origin)
-    if logical_date is not None:
-        if logical_date.time() == dt.time():  # a day as such, as commands write it: 2011-05-03
-            return logical_date.date()
-        return logical_date.astimezone(ZoneInfo(timezone)).date()
-    raise RunDateError("no run date: give run_date in the trigger form, like 2011-11-30")
+    if logical_date is not None and logical_date.astimezone(dt.UTC).time() == dt.time():
+        return logical_date.astimezone(dt.UTC).date()
+    raise RunDateError("no run date: give run_date in the trigger form, or a logical date, like 2011-11-30")
 
 
 def parse_run_date(value: str, origin: str = "run date") -> dt.date:

@@ -113,7 +113,8 @@ def _bought(events: pd.DataFrame) -> list[dict[str, Any]]:
         title=("title", "max"), baskets=("basket_id", "nunique"), last=("event_date", "max")
     )
     latest = items.reset_index().sort_values(["last", "baskets", "item_id"], ascending=[False, False, True])
-    return latest.head(BOUGHT)[["title", "baskets", "last"]].to_dict("records")
+    rows: list[dict[str, Any]] = latest.head(BOUGHT)[["title", "baskets", "last"]].to_dict("records")
+    return rows
 
 
 def _entries(entries: pd.DataFrame, titles: dict[str, str]) -> list[dict[str, Any]]:

@@ -218,8 +218,9 @@ def _counts(night: Night) -> list[Summary]:
         return []
     window = Window.last(night.run_date, VOLUME_DAYS)
     where = [("run_date", ">=", window.start.isoformat()), ("run_date", "<=", window.end.isoformat())]
-    rows = lake.pandas("ingest_counts", where=where).sort_values("run_date")
-    return rows.astype({"run_date": str}).to_dict("records")
+    rows = lake.pandas("ingest_counts", where=where).sort_values("run_date").astype({"run_date": str})
+    counts: list[Summary] = rows.to_dict("records")
+    return counts
 
 
 def _reasons(night: Night, ingest: Summary) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -103,7 +104,8 @@ def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
 
 
 def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -> dict[str, Any]:
-    curves = night.summaries.get("train", {}).get("curves") or {}
+    found = night.summaries.get("train", {}).get("curves") or {}
+    curves = {name: [point for point in points if _is_number(point[1])] for name, points in found.items()}
     lists = night.lists
     return {
         "volume": plots.volume(night.counts) if night.counts else None,
@@ -141,4 +143,4 @@ def _trace(night: NightReport) -> list[tuple[str, str]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

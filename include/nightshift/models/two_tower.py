@@ -1,0 +1,155 @@
+"""The two-tower model: vectors for items and users, kept as safetensors with a JSON beside it that says what made it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from nightshift.features.snapshot import Snapshot
+from nightshift.models.attributes import Scale, bags
+from nightshift.models.baskets import steps
+from nightshift.models.coded import Coded, expand
+from nightshift.models.recommender import SOURCES, lists_of, popular, ranked
+from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
+
+BLOCK = 1024  # users at a time
+
+
+class ModelFileError(ValueError):
+    """A model's folder does not hold what this code can load: the message says what was expected and what was found."""
+
+
+@dataclass(frozen=True)
+class TwoTower:
+    """A fitted model.
+
+    Attributes:
+        item_ids: the vocabulary, sorted; row r of every item matrix is item_ids[r].
+        towers: the networks.
+        raw_items: (items, dimension) what the item tower gave when it was fitted, before normalisation.
+        scale: of the item numbers.
+        about: what made it, as in model.json.
+    """
+
+    item_ids: np.ndarray
+    towers: Towers
+    raw_items: torch.Tensor
+    scale: Scale
+    about: dict[str, Any]
+
+    kind = "two_tower"
+
+    @property
+    def as_of(self) -> dt.date:
+        """The last day it has learnt from."""
+        return dt.date.fromisoformat(self.about["as_of"])
+
+    @property
+    def device(self) -> torch.device:
+        return self.raw_items.device
+
+    @cached_property
+    def vocabulary(self) -> pd.Index:
+        return pd.Index(self.item_ids)
+
+    def item_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Item ids, sorted, and their vectors: float32 (items, dimension), L2 normalised."""
+        return self.item_ids, F.normalize(self.raw_items, dim=1).cpu().numpy()
+
+    def user_vectors(self, snapshot: Snapshot, user_ids: Sequence[str]) -> np.ndarray:
+        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of them; nothing, for an unknown user."""
+        coded = Coded(snapshot)
+        return self.vectors_at(coded, coded.user_positions(user_ids))
+
+    def vectors_at(self, coded: Coded, users: np.ndarray) -> np.ndarray:
+        """`user_vectors` of the users at these positions (-1: unknown) of a snapshot."""
+        known_items = np.append(self.vocabulary.get_indexer(coded.items), -1)
+        parts = [np.empty((0, self.raw_items.shape[1]), dtype=np.float32)]
+        with torch.inference_mode():
+            for begin in range(0, len(users), BLOCK):
+                inputs = self._inputs(coded, users[begin : begin + BLOCK], known_items)
+                parts.append(self.towers.users(self.raw_items, inputs).cpu().numpy())
+        return np.concatenate(parts)
+
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """See `Recommender`. Exact search, for comparisons; the nightly lists come from an index and a ranker."""
+        coded = Coded(snapshot)
+        at = self.vocabulary.get_indexer(coded.items)
+        items = np.flatnonzero(coded.sellable & (at >= 0))
+        vectors = self.item_vectors()[1][at[items]]
+        users = coded.user_positions(user_ids)
+        known = np.flatnonzero(users >= 0)
+        found: list[tuple[np.ndarray, ...]] = [(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))]
+        for begin in range(0, len(known), BLOCK):
+            rows = known[begin : begin + BLOCK]
+            scores = (self.vectors_at(coded, users[rows]) @ vectors.T).ravel()
+            best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores, k)
+            found.append((rows[best // max(len(items), 1)], items[best % max(len(items), 1)], scores[best]))
+        row, item, score = (np.concatenate(column) for column in zip(*found, strict=True))
+        source = np.full(len(row), SOURCES.index("two_tower"))
+        return lists_of(coded, user_ids, row, item, score.astype(np.float64), source, k, fill=popular(coded))
+
+    def save(self, folder: Path) -> None:
+        """Write `weights.safetensors` and `model.json`; the same model gives the same bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {f"towers.{name}": value for name, value in self.towers.state_dict().items()}
+        weights["raw_items"] = self.raw_items
+        save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / "weights.safetensors")
+        value = {**self.about, "item_ids": self.item_ids.tolist()}
+        (folder / "model.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def _inputs(self, coded: Coded, users: np.ndarray, known_items: np.ndarray) -> UserInputs:
+        length = self.about["context_items"]
+        starts, items, days = coded.sequences
+        rows, places = expand(starts, users, length)
+        within = places - starts[np.maximum(users, 0)][rows]
+        context = np.zeros((len(users), length), dtype=np.int64)
+        elapsed, known = np.zeros_like(context), np.zeros(context.shape, dtype=bool)
+        at = known_items[items[places]]
+        context[rows, within], elapsed[rows, within], known[rows, within] = np.maximum(at, 0), steps(days[places]), at >= 0
+        about = coded.snapshot.users.reindex(pd.RangeIndex(len(coded.users))).iloc[users]
+        about = about.where(pd.Series(users >= 0, index=about.index)) if (users < 0).any() else about
+        words = bags(about, self.about["user_attributes"], USER_BUCKETS)
+        return UserInputs.of((context, elapsed, known), words, self.device)
+
+
+def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower:
+    """Read what `save` wrote.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ModelFileError: the files do not fit each other or this code.
+    """
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if about.get("kind") != TwoTower.kind:
+        raise ModelFileError(f"{folder}/model.json: kind is {about.get('kind')!r}, expected {TwoTower.kind!r}")
+    item_ids = np.array(about.pop("item_ids"), dtype=object)
+    towers = Towers(len(item_ids), about["dimension"], about["title_buckets"])
+    expected = {f"towers.{name}": value.shape for name, value in towers.state_dict().items()}
+    expected["raw_items"] = torch.Size((len(item_ids), about["dimension"]))
+    weights = load_file(folder / "weights.safetensors")
+    found = {name: value.shape for name, value in weights.items()}
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        shapes = "; ".join(f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong)
+        raise ModelFileError(f"{folder}: model.json and weights.safetensors do not fit: {shapes}")
+    raw_items = weights.pop("raw_items").to(device or best_device())
+    towers.load_state_dict({name.removeprefix("towers."): value for name, value in weights.items()})
+    scale = Scale(**{name: tuple(values) for name, values in about["scale"].items()})
+    return TwoTower(item_ids, towers.to(raw_items.device).eval(), raw_items, scale, about)
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

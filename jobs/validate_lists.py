@@ -1,0 +1,78 @@
+"""Audit the lists before anyone can read them.
+
+    python -m jobs.validate_lists --run-date 2011-11-30
+
+Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, and coverage and overlap
+with the lists published before within bounds. What fails is not promoted and not published.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jobs import command
+from nightshift.contracts import check
+from nightshift.features.snapshot import load_snapshot
+from nightshift.lake import Lake
+from nightshift.publishing.read import published_before
+from nightshift.runs import Night
+
+
+def validate_lists(night: Night) -> dict[str, Any]:
+    bounds = night.settings.lists
+    lists = pd.read_parquet(night.folder / "lists" / "lists.parquet")
+    versions = night.read_json("build_features")["tables"]
+    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, versions)
+    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"])
+    before = published_before(night)
+    summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before)
+    frames = {
+        "lists": lists.assign(sellable=lists["item_id"].isin(sellable), finite=np.isfinite(lists["score"])),
+        "lists_summary": pd.DataFrame([summary]),
+    }
+    low, high = bounds.overlap
+    checks = check(
+        night,
+        "validate_lists",
+        frames,
+        size=bounds.size,
+        min_coverage=bounds.min_coverage,
+        min_overlap=low,
+        max_overlap=high,
+    )
+    return {**summary, "expectations": len(checks), "warnings": sum(not found.success for found in checks)}
+
+
+def summarise(
+    lists: pd.DataFrame, users: set[str], sellable: set[str], size: int, before: pd.DataFrame | None
+) -> dict[str, Any]:
+    """The figures over all lists that the gate bounds.
+
+    Args:
+        before: user_id and item_id of the lists published before; None on a first night, whose overlap is given as 1.
+    """
+    by_user = lists.groupby("user_id")["rank"].agg(["count", "max", "min"])
+    enough = min(size, len(sellable))
+    overlap, compared = 1.0, 0
+    if before is not None and len(before):
+        both = lists[["user_id", "item_id"]].merge(before[["user_id", "item_id"]], on=["user_id", "item_id"])
+        common = sorted(set(by_user.index) & set(before["user_id"]))
+        shared = both.groupby("user_id").size().reindex(common, fill_value=0)
+        compared = len(common)
+        overlap = float((shared / by_user.loc[common, "count"]).mean()) if common else 1.0
+    return {
+        "users": len(by_user),
+        "users_without_list": len(users - set(by_user.index)),
+        "short_lists": int((by_user["count"] < enough).sum()),
+        "lists_with_gaps": int(((by_user["max"] != by_user["count"]) | (by_user["min"] != 1)).sum()),
+        "coverage": len(set(lists["item_id"]) & sellable) / max(len(sellable), 1),
+        "overlap": overlap,
+        "users_compared": compared,
+    }
+
+
+if __name__ == "__main__":
+    command.run(validate_lists, __doc__)

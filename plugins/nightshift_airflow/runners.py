@@ -1,0 +1,144 @@
+"""Where a step runs: a process beside Airflow, a spark-submit, or a pod. The configuration's `runners` decides by step."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from nightshift.config import Settings
+from nightshift.config.settings import Runner
+
+ROOT = Path(__file__).parents[2]  # where jobs/ lies
+
+
+class StepFailed(Exception):
+    """A step ended badly; the message is the one line that it printed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class StepRunner(Protocol):
+    def run(self, step: str, arguments: Sequence[str], log: Any, context: Any) -> dict[str, Any]:
+        """Run a step to its end and return its summary. Raises StepFailed."""
+
+    def kill(self) -> None:
+        """End the step that runs."""
+
+
+def runner_for(settings: Settings, step: str) -> StepRunner:
+    """The runner that the configuration names for a step."""
+    runner = settings.runners.get(step) or settings.runners.get("default") or Runner()
+    if runner.kind == "pod":
+        return PodRunner(runner)
+    return ProcessRunner(runner)
+
+
+class ProcessRunner:
+    """A process on this machine: Python itself, or spark-submit, which places the work on a cluster."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.process: subprocess.Popen[str] | None = None
+
+    def command(self, step: str, arguments: Sequence[str]) -> list[str]:
+        if self.runner.kind == "spark-submit":
+            submit = ["spark-submit", "--master", str(self.runner.master), "--name", f"nightshift {step}"]
+            return [*submit, str(ROOT / "jobs" / f"{step}.py"), *arguments]
+        return [sys.executable, "-m", f"jobs.{step}", *arguments]
+
+    def run(self, step: str, arguments: Sequence[str], log: Any, context: Any) -> dict[str, Any]:
+        process = self.process = subprocess.Popen(
+            self.command(step, arguments),
+            cwd=ROOT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()} | self.runner.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        last_error: list[str] = []
+        progress = threading.Thread(target=_follow, args=(process.stderr, log, last_error), daemon=True)
+        progress.start()
+        told = [line for line in process.stdout if line.strip()]
+        exit_code = process.wait()
+        progress.join(timeout=10)
+        if exit_code != 0:
+            raise StepFailed(last_error[-1] if last_error else f"{step} ended with {exit_code}", exit_code)
+        try:
+            summary: dict[str, Any] = json.loads(told[-1])
+        except (IndexError, ValueError):
+            raise StepFailed(f"{step} ended well but printed no summary line", 1) from None
+        return summary
+
+    def kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
+
+
+class PodRunner:
+    """A pod of the jobs image, by Airflow's Kubernetes provider. The step's settings travel in its environment."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.operator: Any = None
+
+    def pod_operator(self, step: str, arguments: Sequence[str]) -> Any:
+        try:
+            from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+            from kubernetes.client import V1ResourceRequirements
+        except ImportError:
+            raise StepFailed(
+                f"runners: {step} runs in a pod, which needs the package apache-airflow-providers-cncf-kubernetes", 1
+            ) from None
+        limits = {"nvidia.com/gpu": str(self.runner.gpus)} if self.runner.gpus else {}
+        return KubernetesPodOperator(
+            task_id=f"{step}_pod",
+            name=f"nightshift-{step.replace('_', '-')}",
+            namespace=self.runner.namespace,
+            image=self.runner.image,
+            cmds=["sh", "-c"],
+            # the sidecar that hands XCom over reads this file: the summary is the last line on standard output
+            arguments=[
+                'python -m "$0" "$@" | tee /tmp/summary && tail -n 1 /tmp/summary > /airflow/xcom/return.json',
+                f"jobs.{step}",
+                *arguments,
+            ],
+            env_vars=self.runner.environment,
+            container_resources=V1ResourceRequirements(limits=limits),
+            do_xcom_push=True,
+            get_logs=True,
+        )
+
+    def run(self, step: str, arguments: Sequence[str], log: Any, context: Any) -> dict[str, Any]:
+        self.operator = self.pod_operator(step, arguments)
+        summary: dict[str, Any] = self.operator.execute(context)
+        return summary
+
+    def kill(self) -> None:
+        if self.operator is not None:
+            self.operator.on_kill()
+
+
+def _follow(stream: IO[str], log: Any, last: list[str]) -> None:
+    """Hand the step's progress on to the task's log, and keep the last line: on failure it says why."""
+    for line in stream:
+        if line := line.rstrip():
+            log.info("%s", line)
+            last[:] = [line]
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(ROOT), str(ROOT / "include"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)

@@ -1,0 +1,27 @@
+"""Registers nightshift's schedule, links and report pages with Airflow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.plugins_manager import AirflowPlugin
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from nightshift_airflow.links import PREFIX, NightReportLink
+from nightshift_airflow.timetable import BusinessDayTimetable
+
+
+def _reports() -> Starlette:
+    """The reports folder of this NIGHTSHIFT_HOME, read only."""
+    home = Path(os.environ.get("NIGHTSHIFT_HOME") or Path(__file__).parents[1] / "var")
+    return Starlette(routes=[Mount("/", StaticFiles(directory=home / "reports", html=True, check_dir=False))])
+
+
+class NightshiftPlugin(AirflowPlugin):
+    name = "nightshift"
+    timetables = (BusinessDayTimetable,)
+    operator_extra_links = (NightReportLink(),)
+    fastapi_apps = ({"app": _reports(), "url_prefix": PREFIX, "name": "nightshift reports"},)

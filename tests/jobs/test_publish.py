@@ -1,0 +1,114 @@
+"""`python -m jobs.publish` and `python -m jobs.rollback`, as an operator runs them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nightshift.config import load
+from nightshift.publishing.read import list_manifests, live_manifest
+from nightshift.publishing.storage import Storage, store_of
+from nightshift.runs import Night, StepError, open_night
+
+from jobs.publish import publish
+from jobs.rollback import main as rollback
+from tests.publishing.planted import day, write_lists
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    return tmp_path
+
+
+def night_of(number: int, run_id: str = "by-hand", mark: str = "a") -> Night:
+    """A night whose steps before publishing have left what they leave."""
+    night = open_night(load("nightshift.yaml"), day(number), run_id)
+    write_lists(night.folder / "lists", mark)
+    night.write_json("ingest", {"tables": {"events": 4, "quarantine": 4}})
+    night.write_json("validate_events", {})
+    night.write_json("build_features", {"tables": {"events": 5, "user_features": 2}})
+    night.write_json("train", {"tables": {"user_features": 2}})
+    night.write_json("verdict", {"served": {"name": "popularity", "version": 3, "kind": "baseline"}})
+    night.write_json("validate_lists", {})
+    return night
+
+
+def store() -> Storage:
+    return store_of(load("nightshift.yaml"))
+
+
+def test_a_night_is_published_and_live_with_what_made_it(home: Path) -> None:
+    summary = publish(night_of(30))
+    assert (summary["moved"], summary["live"], summary["previous"]) == (True, "2011-11-30/by-hand", None)
+    assert (summary["users"], summary["items"], summary["pruned"]) == (4, 4, [])
+    manifest = live_manifest(store(), "home")
+    assert manifest is not None
+    assert manifest.content_hash == summary["content_hash"]
+    assert manifest.tables == {"events": 5, "quarantine": 4, "user_features": 2}
+    assert manifest.model.model_dump() == {"name": "popularity", "version": "3", "kind": "baseline"}
+    assert not list((home / "nights" / "2011-11-30").glob("publish-*")), "nothing is left behind"
+
+
+def test_the_same_night_again_has_the_same_hash_and_changes_nothing() -> None:
+    first, again = publish(night_of(30)), publish(night_of(30))
+    assert (again["content_hash"], again["moved"]) == (first["content_hash"], False)
+    other = publish(night_of(30, "another"))
+    assert (other["content_hash"], other["moved"]) == (first["content_hash"], True)
+
+
+def test_a_backfill_is_published_beside_what_is_live() -> None:
+    publish(night_of(30))
+    summary = publish(night_of(10))
+    assert (summary["moved"], summary["live"]) == (False, "2011-11-30/by-hand")
+    assert len(list_manifests(store(), "home")) == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("verdict", "no verdict names the model behind the lists: run `python -m jobs.evaluate --run-date 2011-11-30`"),
+        ("validate_lists", "run `python -m jobs.validate_lists --run-date 2011-11-30` first"),
+        ("train", "run `python -m jobs.train --run-date 2011-11-30` first"),
+    ],
+)
+def test_a_night_that_lacks_a_step_is_not_published(missing: str, said: str) -> None:
+    night = night_of(30)
+    (night.folder / f"{missing}.json").unlink()
+    with pytest.raises((StepError, FileNotFoundError), match=said):
+        publish(night)
+    assert live_manifest(store(), "home") is None
+
+
+def test_lists_that_changed_after_their_validation_are_not_published() -> None:
+    night = night_of(30)
+    sha256 = hashlib.sha256((night.folder / "lists" / "lists.parquet").read_bytes()).hexdigest()
+    night.write_json("validate_lists", {"lists_sha256": sha256})
+    assert publish(night)["moved"]
+    write_lists(night.folder / "lists", users=("13047",))
+    with pytest.raises(StepError, match="has changed since it was validated"):
+        publish(night)
+
+
+def test_rollback_prints_what_is_live_now(capsys: pytest.CaptureFixture[str]) -> None:
+    publish(night_of(29))
+    publish(night_of(30))
+    rollback([])
+    summary: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["live"], summary["previous"]) == ("2011-11-29/by-hand", "2011-11-30/by-hand")
+    rollback(["--to", "2011-11-30", "--surface", "home"])
+    assert json.loads(capsys.readouterr().out)["live"] == "2011-11-30/by-hand"
+
+
+def test_both_commands_fail_in_one_line() -> None:
+    for command in (["jobs.publish", "--run-date", "2011-11-30"], ["jobs.rollback"]):
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+    assert done.stderr.startswith("rollback: nothing is published for home at file:///")
