@@ -8,7 +8,6 @@ before the ranker's label days. A failed audit stops the night and commits nothi
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import pandas as pd

@@ -10,7 +10,6 @@ NIGHTSHIFT_HOME and the table drift_results, and raises an alert for what is ove
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import logging
@@ -20,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import command as step_command
+from jobs import command
 from nightshift.lake import Lake
 from nightshift.monitoring import drift
 from nightshift.monitoring.alert import raise_alert
@@ -29,7 +28,7 @@ from nightshift.monitoring.reference import reference as bins_of
 from nightshift.monitoring.report import page
 from nightshift.monitoring.report.drift_page import Comparison, drift_page
 from nightshift.monitoring.windows import Window, frames, newest_event
-from nightshift.runs import Night, day_end
+from nightshift.runs import Night, StepError, day_end
 
 log = logging.getLogger("nightshift.drift_report")
 
@@ -57,26 +56,29 @@ SCHEMA = pa.schema(
 )
 
 
-def drift_report(night: Night, reference: Window | None = None, current: Window | None = None) -> dict[str, Any]:
+def drift_report(night: Night, reference: str | None = None, current: str | None = None) -> dict[str, Any]:
     """Compare, write the page and the table, raise the alert.
 
     Args:
         night: whose run date the report is of; rows that came in later are not looked at.
-        reference: the days to compare with; None for the bins kept with the served model.
-        current: the days to judge; None for the last `monitoring.window_days` up to the run date.
+        reference: the days to compare with, `2011-09-01..2011-09-28`; else the bins kept with the served model.
+        current: the days to judge; else the last `monitoring.window_days` up to the run date.
+
+    Raises:
+        StepError: a window is not one, or what is kept with the model is no reference.
     """
     settings = night.settings.monitoring
-    now = current or Window.last(night.run_date, settings.window_days)
+    before, now = _window(reference), _window(current) or Window.last(night.run_date, settings.window_days)
     chosen = "".join(f" --{name} {days}" for name, days in (("reference", reference), ("current", current)) if days)
-    command = f"python -m jobs.drift_report --run-date {night.run_date}{chosen}"
-    base, comparison = _reference(night, reference, now, command)
+    made_by = f"python -m jobs.drift_report --run-date {night.run_date}{chosen}"
+    base, comparison = _reference(night, before, now, made_by)
     limits = drift.Limits(settings.psi_warn, settings.psi_alert, settings.min_rows)
     findings = drift.compare_frames(base.frames if base else {}, frames(night, now), limits)
     end = day_end(now.end, night.settings.source.timezone)
     findings.append(drift.freshness(newest_event(night, now.end), end, settings.max_age_hours))
     findings.sort(key=lambda finding: finding.severity)
 
-    name = str(night.run_date) if not (reference or current) else f"{night.run_date}_{reference or 'model'}_{now}"
+    name = str(night.run_date) if not chosen else f"{night.run_date}_{before or 'model'}_{now}"
     file = night.home / "reports" / "drift" / f"{name}.html"
     raised = raise_alert(findings, settings, str(night.run_date), str(file))
     page.write(file, drift_page(comparison, findings, raised, (settings.psi_warn, settings.psi_alert)))
@@ -94,18 +96,18 @@ def drift_report(night: Night, reference: Window | None = None, current: Window 
     }
 
 
-def _reference(night: Night, window: Window | None, now: Window, command: str) -> tuple[Reference | None, Comparison]:
+def _reference(night: Night, window: Window | None, now: Window, made_by: str) -> tuple[Reference | None, Comparison]:
     """The bins to compare with. None where the served model kept none: nothing is guessed then."""
     of_run = functools.partial(Comparison, str(night.run_date), night.run_id)
     if window:
         origin = "the lake, for these days"
-        return parse(bins_of(frames(night, window), window), origin), of_run(origin, window, now, command)
+        return parse(bins_of(frames(night, window), window), origin), of_run(origin, window, now, made_by)
     try:
         found = of_served_model(night.home, night.run_date)
     except FileNotFoundError as error:
         log.warning("drift: no reference: %s", error)
-        return None, of_run("no model's reference was found", None, now, command, str(error))
-    return found, of_run(found.origin, found.window, now, command)
+        return None, of_run("no model's reference was found", None, now, made_by, str(error))
+    return found, of_run(found.origin, found.window, now, made_by)
 
 
 def _keep(night: Night, windows: str, findings: Sequence[drift.Finding]) -> int:
@@ -140,24 +142,13 @@ def _keep(night: Night, windows: str, findings: Sequence[drift.Finding]) -> int:
     return lake.replace(TABLE, night.run_date, mine)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command line: every step's arguments, and the two windows."""
-    parser = step_command.parser("drift_report", __doc__)
-    parser.add_argument("--reference", type=_window, metavar="FROM..TO", help="compare with these days")
-    parser.add_argument("--current", type=_window, metavar="FROM..TO", help="judge these days")
-    args = parser.parse_args(argv)
-    step = functools.partial(drift_report, reference=args.reference, current=args.current)
-    functools.update_wrapper(step, drift_report)
-    shared = ["--run-date", str(args.run_date), "--run-id", args.run_id]
-    step_command.run(step, __doc__, [*shared, *(["--config", args.config] if args.config else [])])
-
-
-def _window(text: str) -> Window:
+def _window(text: str | None) -> Window | None:
     try:
-        return Window.parse(text)
+        return Window.parse(text) if text else None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise StepError(str(error)) from None
 
 
 if __name__ == "__main__":
-    main()
+    options = {"reference": "compare with these days, FROM..TO", "current": "judge these days, FROM..TO"}
+    command.run(drift_report, __doc__, options)

@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from jobs import command
-from nightshift.lake import Lake, Staged, events_table, ingest_counts_table, quarantine_table
-from nightshift.lake import engine
-from nightshift.landing import KEPT, QUARANTINED, REPEATED, day_files, judge, read_rows
-from nightshift.landing.events import business_days
+from nightshift.lake import Lake, Staged, Table, engine, events_table, quarantine_table
+from nightshift.landing import business_days, count_rows, day_files, first_of_each, judge, read_rows
 from nightshift.runs import Night, StepError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger("nightshift.ingest")
 
@@ -51,87 +56,96 @@ def days_to_read(lake: Lake, night: Night) -> list[dt.date]:
     return [day for day in before if day == night.run_date or day.isoformat() not in seen]
 
 
-def stage_days(spark, lake: Lake, night: Night, days: list[dt.date]) -> tuple[dict[str, Staged], list[dict[str, Any]]]:  # type: ignore[no-untyped-def]
-    """Stage the rows of `days` as events and quarantine, and count them, each count from its own place.
+def stage_days(
+    spark: SparkSession, lake: Lake, night: Night, days: list[dt.date]
+) -> tuple[dict[str, Staged], list[dict[str, Any]]]:
+    """Stage the rows of `days` as events and quarantine, and count them, each count from another place.
 
     Raises:
         StepError: the counts do not add up.
     """
+    from pyspark.sql import Observation
     from pyspark.sql import functions as F
 
     source = night.settings.source
-    files = day_files(source, night.settings.folder, days)
     table = events_table(source)
-    if not files:
-        nothing = ", ".join(f"cast(null as {kind}) as `{name}`" for name, kind in table.columns.items())
-        judged = spark.sql(
-            f"select {nothing}, cast(null as date) as run_date, '' as outcome, '' as reason, '' as raw, '' as source_file"
-        ).where("false")
-        rows_in = {}
-    else:
-        rows = read_rows(spark, source, files)
-        rows_in = {row["_run_date"]: row["count"] for row in rows.groupBy("_run_date").count().collect()}
-        if None in rows_in:
-            raise StepError(f"{rows_in[None]} rows are of no file that was asked for: {files[0].address}, ...")
-        judged = known_elsewhere(spark, lake, judge(rows, source), table, days)
-    judged = judged.persist()
+    files = day_files(source, night.settings.folder, days)
+    good, bad = Observation("good"), Observation("bad")
+    judged = judge(read_rows(spark, source, files), source) if files else nothing_to_judge(spark, table)
+    sound = judged.where("reason is null").select(*table.columns, "run_date").observe(good, F.count("*").alias("rows"))
+    refused = judged.where("reason is not null").observe(bad, F.count("*").alias("rows"))
+    events = not_known_before(spark, lake, first_of_each(sound), table, days)
     staged = {
-        "events": lake.stage(judged.where(F.col("outcome") == KEPT), table, days),
-        "quarantine": lake.stage(judged.where(F.col("outcome") == QUARANTINED), quarantine_table, days),
+        "events": lake.stage(events, table, days),
+        "quarantine": lake.stage(refused, quarantine_table, days),
     }
-    repeated = judged.where(F.col("outcome") == REPEATED).groupBy("run_date").count().collect()
-    judged.unpersist()
-    duplicates = {row["run_date"]: row["count"] for row in repeated}
     kept, quarantined = lake.staged_counts(staged["events"]), lake.staged_counts(staged["quarantine"])
+    rows_in = {file.run_date: count_rows(source, file) for file in files}
     counts = [
         {
             "run_date": day.isoformat(),
             "rows_in": rows_in.get(day, 0),
             "kept": kept[day.isoformat()],
             "quarantined": quarantined[day.isoformat()],
-            "duplicates": duplicates.get(day, 0),
+            "duplicates": rows_in.get(day, 0) - kept[day.isoformat()] - quarantined[day.isoformat()],
         }
         for day in days
     ]
-    for count in counts:
-        if count["rows_in"] != count["kept"] + count["quarantined"] + count["duplicates"]:
-            raise StepError(f"rows are lost or doubled, nothing is committed: {count}")
+    reconcile(counts, seen=good.get["rows"] + bad.get["rows"], repeated=good.get["rows"] - sum(kept.values()))
     return staged, counts
 
 
-def known_elsewhere(spark, lake: Lake, judged, table, days: list[dt.date]):  # type: ignore[no-untyped-def]
-    """Call a kept row a duplicate if an earlier run date that is not read now has its event."""
+def reconcile(counts: list[dict[str, Any]], seen: int, repeated: int) -> None:
+    """Hold the files' own counts and the staged files' against what the engine saw.
+
+    Args:
+        seen: rows that the engine judged.
+        repeated: of these, sound rows that were not staged because the event is known.
+
+    Raises:
+        StepError: a row was lost, or one was made.
+    """
+    rows_in = sum(count["rows_in"] for count in counts)
+    duplicates = sum(count["duplicates"] for count in counts)
+    worst = min(counts, key=lambda count: count["duplicates"])
+    if seen != rows_in or duplicates != repeated or worst["duplicates"] < 0:
+        raise StepError(
+            f"rows are lost or doubled, nothing is committed: the files have {rows_in}, {seen} were judged, "
+            f"{repeated} were found to be repeated and {duplicates} are not accounted for otherwise; lowest day: {worst}"
+        )
+
+
+def nothing_to_judge(spark: SparkSession, table: Table) -> DataFrame:
+    columns = {**table.columns, "run_date": "date", "reason": "string", "raw": "string", "source_file": "string"}
+    return spark.createDataFrame([], ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
+
+
+def not_known_before(spark: SparkSession, lake: Lake, events: DataFrame, table: Table, days: list[dt.date]) -> DataFrame:
+    """Without the events that an earlier run date, not read now, has already."""
     from pyspark.sql import functions as F
 
-    earlier = [day for day in lake.run_dates("events") if day < days[-1].isoformat()]
-    if not set(earlier) - {day.isoformat() for day in days}:
-        return judged
-    dates = [row[0] for row in judged.select("event_date").where("outcome = 'kept'").distinct().collect()]
-    known = (
-        lake.spark(spark, table, [("run_date", "<", days[-1])])
-        .where(~F.col("run_date").isin(days) & F.col("event_date").isin(dates))
-        .groupBy("event_id")
-        .agg(F.min("run_date").alias("known_on"))
-    )
-    joined = judged.join(F.broadcast(known), "event_id", "left")
-    is_known = (F.col("outcome") == KEPT) & (F.col("known_on") < F.col("run_date"))
-    return joined.withColumn("outcome", F.when(is_known, REPEATED).otherwise(F.col("outcome"))).drop("known_on")
+    read_now = {day.isoformat() for day in days}
+    if not any(day < max(read_now) for day in lake.run_dates("events") - read_now):
+        return events
+    earlier = lake.spark(spark, table, [("run_date", "<", days[-1])]).where(~F.col("run_date").isin(days))
+    delivered = earlier.groupBy("event_id").agg(F.min("run_date").alias("delivered"))
+    known = F.coalesce(F.col("delivered") < F.col("run_date"), F.lit(False))
+    return events.join(delivered, "event_id", "left").where(~known).drop("delivered")
 
 
 def later_days_that_repeat(lake: Lake, staged: Staged, days: list[dt.date]) -> list[dt.date]:
     """Run dates after those of `days`, committed before, that hold an event which `days` hold now."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    later = [day for day in lake.run_dates("events") if day > days[0].isoformat()]
-    later = sorted(set(later) - {day.isoformat() for day in days})
+    later = sorted(set(later_than(lake, days[0])) - {day.isoformat() for day in days})
     if not later:
         return []
-    staged_ids = [pq.read_table(file, columns=["event_id"])["event_id"] for file in lake.staged_files(staged)]
-    ids = {value for column in staged_ids for value in column.to_pylist()}
+    ids = pa.concat_tables([pq.read_table(file, columns=["event_id"]) for file in lake.staged_files(staged)])
     found = lake.arrow("events", ["event_id", "run_date"], [("run_date", ">=", later[0])])
-    mask = pc.is_in(found["event_id"], value_set=__import__("pyarrow").array(sorted(ids)))
-    return sorted(set(found.filter(mask)["run_date"].to_pylist()) - set(days))
+    repeated = found.filter(pc.is_in(found["event_id"], value_set=ids["event_id"].combine_chunks()))
+    return sorted(set(repeated["run_date"].to_pylist()) - set(days))
+
+
+def later_than(lake: Lake, day: dt.date) -> list[str]:
+    return [committed for committed in lake.run_dates("events") if committed > day.isoformat()]
 
 
 if __name__ == "__main__":

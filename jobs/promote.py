@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs import command
-from nightshift.registry import Champion, record_promotion
+from nightshift.registry import record_promotion
 from nightshift.registry.tracking import Tracking
 from nightshift.runs import Night
 

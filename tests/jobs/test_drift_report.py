@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.drift_report import drift_report, main
+from jobs.drift_report import drift_report
 from nightshift.lake import Lake
 from nightshift.monitoring import reference
 from nightshift.monitoring.windows import Window
+from nightshift.runs import StepError
 from tests.monitoring import plausible
 from tests.monitoring.read_page import check
 
@@ -23,7 +24,7 @@ def home(tmp_path_factory):
     plausible.put_features(home, TRAINED)
     plausible.put_lists(then)
     (then.folder / "model").mkdir()
-    reference.keep(then)
+    reference.keep(then, then.folder / "model")
     then.write_json("publish", {})
     then.write_json("verdict", {"served": {"name": "two_stage", "version": 6}})
     now = ["United Kingdom", "Spain", "Germany", "France"]
@@ -55,13 +56,13 @@ def test_the_page_shows_it_and_needs_nothing_from_elsewhere(home):
     assert page.headings[0].strip() in ("Alerts", "")
     assert "2 alerts" in page.text
     assert "New: Spain" in page.text
-    assert "two_stage 6 served by the night of 2011-10-31" in page.text
+    assert "two_stage version 6, served by the night of 2011-10-31" in page.text
     assert page.tags["svg"] > 10
 
 
 def test_two_windows_chosen_by_hand_agree_with_the_stored_bins_and_stand_beside_them(home):
     stored = drift_report(plausible.night(home))
-    by_hand = drift_report(plausible.night(home), reference=OCTOBER, current=NOVEMBER)
+    by_hand = drift_report(plausible.night(home), reference=str(OCTOBER), current=str(NOVEMBER))
     assert by_hand["alerts"] == stored["alerts"]
     assert by_hand["report"] != stored["report"]
     assert len(results(home)) == len(results(home, f"2011-11-30_{OCTOBER}_{NOVEMBER}")) > 10
@@ -86,7 +87,7 @@ def test_without_a_reference_nothing_is_guessed(tmp_path):
 
 
 def test_a_window_without_rows_is_insufficient_data(home):
-    summary = drift_report(plausible.night(home), OCTOBER, Window.parse("2011-06-01..2011-06-28"))
+    summary = drift_report(plausible.night(home), str(OCTOBER), "2011-06-01..2011-06-28")
     assert summary["verdicts"]["ok"] == summary["verdicts"]["warn"] == summary["verdicts"]["alert"] == 0
 
 
@@ -102,7 +103,6 @@ def test_a_webhook_that_cannot_be_reached_is_on_the_page(home, monkeypatch):
     assert "could not be reached" in Path(summary["report"]).read_text(encoding="utf-8")
 
 
-def test_a_window_that_is_none_is_refused_with_an_example(capsys):
-    with pytest.raises(SystemExit):
-        main(["--run-date", "2011-11-30", "--current", "lately"])
-    assert "'lately' is not a window of days like 2011-10-01..2011-10-28" in capsys.readouterr().err
+def test_a_window_that_is_none_is_refused_with_an_example(tmp_path):
+    with pytest.raises(StepError, match=r"'lately' is not a window of days like 2011-10-01\.\.2011-10-28"):
+        drift_report(plausible.night(tmp_path), current="lately")

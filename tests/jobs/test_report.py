@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from jobs.report import report
-from nightshift.monitoring.report.night import STEPS
+from nightshift.monitoring.report.night import STEPS, gather
 from tests.monitoring import plausible
 from tests.monitoring.read_page import check
 
@@ -158,6 +158,13 @@ def test_a_step_that_raised_is_named_with_its_error(altered):
     assert "Failed at train. no positive events before <cut>" in page.text
 
 
+@pytest.mark.parametrize(("failed_at", "headline"), [(0, "Published, new model promoted"), (2e9, "Failed at infer")])
+def test_of_a_failure_and_a_success_of_one_step_the_later_counts(failed_at, headline, altered):
+    night = altered(failed={"step": "infer", "run_id": plausible.RUN_ID, "error": "killed"})
+    os.utime(night.folder / "failed.json", (failed_at, failed_at))
+    assert gather(night).headline[1] == headline
+
+
 def test_what_an_earlier_run_left_is_not_shown_as_this_runs(altered):
     stale = {**plausible.summaries()["publish"], "run_id": "the-run-before"}
     night = altered(promote=None, publish=stale)
@@ -168,18 +175,20 @@ def test_what_an_earlier_run_left_is_not_shown_as_this_runs(altered):
     assert "9f2c4e71" not in page.text
 
 
-def test_a_refused_model_and_a_skipped_step_are_told(altered):
-    verdict = {**plausible.summaries()["verdict"], "accepted": False, "reasons": ["recall fell to 0.01"]}
-    publish = {**plausible.summaries()["publish"], "skipped": "2011-12-01 is live already"}
-    night = altered(verdict=verdict, publish=publish)
-    summary = report(night)
+def test_a_refused_model_and_a_run_that_is_not_live_are_told(altered):
+    table = [*plausible.summaries()["verdict"]["table"], {"model": "champion", "ndcg": 0.16}]
+    served = {"name": "shop-recommender", "version": "6", "kind": "two_stage"}
+    verdict = {"accepted": False, "reasons": ["recall fell to 0.01"], "table": table, "served": served}
+    publish = {**plausible.summaries()["publish"], "live": "2011-12-01/b", "why": "2011-12-01 is newer"}
+    summary = report(altered(verdict=verdict, publish=publish))
     text = check(Path(summary["report"]).read_text(encoding="utf-8")).text
-    assert summary["headline"] == "Complete, not published, new model refused"
-    assert "recall fell to 0.01" in text
-    assert "2011-12-01 is live already" in text
+    assert summary["headline"] == "Complete, but not live, new model refused"
+    assert "This run is published, and not live. 2011-12-01 is newer Live is 2011-12-01/b" in text
+    assert "The new model is refused. Lists are made by two stage version 6. recall fell to 0.01" in text
+    assert "champion served 0.1600" in text
 
 
-@pytest.mark.parametrize("gone", ["ingest", "train", "evaluate", "infer", "verdict"])
+@pytest.mark.parametrize("gone", ["ingest", "infer", "verdict"])
 def test_a_page_is_made_whatever_is_missing(gone, altered):
     night = altered(**{gone: None})
     check(Path(report(night)["report"]).read_text(encoding="utf-8"))

@@ -210,6 +210,13 @@ def test_too_many_categories_are_not_called_new_or_lost():
     assert found.lost is None
 
 
+def test_a_new_name_among_names_is_nothing_to_warn_of():
+    before, now = (pd.Series([f"item {at}" for at in range(first, first + 1000)]) for first in (0, 200))
+    found = compare("item_features", "title", fit(before), now, Limits())
+    assert found.verdict == "ok"
+    assert found.new is None
+
+
 @pytest.mark.parametrize(
     ("reference", "current", "reason"),
     [

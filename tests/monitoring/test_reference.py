@@ -8,6 +8,7 @@ import pytest
 from nightshift.monitoring.drift import Limits, compare_frames
 from nightshift.monitoring.reference import ReferenceError, keep, of_served_model, parse, read, reference, write
 from nightshift.monitoring.windows import Window
+from nightshift.registry import Champion, record_promotion
 from tests.monitoring import plausible
 
 WINDOW = Window(dt.date(2011, 11, 1), dt.date(2011, 11, 28))
@@ -63,21 +64,33 @@ def test_bins_and_counts_that_do_not_fit_are_refused():
         parse(value, "a model")
 
 
-def test_the_reference_is_that_of_the_model_the_verdict_names(tmp_path):
+@pytest.mark.parametrize("by_table", [False, True])
+def test_the_reference_is_that_of_the_model_the_verdict_names(by_table, tmp_path):
     older = plausible.night(tmp_path, dt.date(2011, 11, 1))
     plausible.put_events(tmp_path, plausible.events(300, dt.date(2011, 10, 5), 28))
     (older.folder / "model").mkdir(parents=True)
-    keep(older)
+    keep(older, older.folder / "model")
     tonight = plausible.night(tmp_path)
-    served = {"name": "two_stage", "version": 3, "folder": "nights/2011-11-01/model"}
+    served = {"name": "shop", "version": "3", "kind": "two_stage"}
+    if by_table:
+        champion = Champion("shop", "3", "two_stage", older.folder / "model")
+        record_promotion(older, champion, accepted=True, reason="the best there is")
+    else:
+        served["folder"] = "nights/2011-11-01/model"
     tonight.write_json("verdict", {"accepted": False, "served": served})
     tonight.write_json("publish", {})
     failed = plausible.night(tmp_path, dt.date(2011, 12, 1))
-    failed.write_json("verdict", {"accepted": True, "served": {"name": "two_stage", "version": 4}})  # never published
+    failed.write_json("verdict", {"accepted": True, "served": {"version": "4"}})  # never published
 
     found = of_served_model(tmp_path, dt.date(2011, 12, 1))
     assert found.window == Window(dt.date(2011, 10, 5), dt.date(2011, 11, 1))
-    assert found.origin == "two_stage 3 served by the night of 2011-11-30"
+    assert found.origin == "two_stage version 3, served by the night of 2011-11-30"
+
+
+def test_a_model_keeps_the_reference_of_the_first_night_it_served(tmp_path):
+    plausible.put_events(tmp_path, plausible.events(600, dt.date(2011, 10, 5), 56))
+    first = keep(plausible.night(tmp_path, dt.date(2011, 11, 1)), tmp_path).read_bytes()
+    assert keep(plausible.night(tmp_path), tmp_path).read_bytes() == first
 
 
 def _compared(rows: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import itertools
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from nightshift.publishing.lists import Lists, load_lists
-from nightshift.publishing.manifest import Manifest, Model
+from nightshift.publishing.manifest import Manifest, Model, Run
 from nightshift.publishing.pointer import Move, make_live
 from nightshift.publishing.publish import Origin, publish_run
 from nightshift.publishing.storage import Storage
@@ -70,6 +71,7 @@ def write_lists(folder: Path, mark: str = "a", users: tuple[str, ...] = USERS) -
     return folder
 
 
+@functools.cache
 def planted_lists(mark: str = "a", users: tuple[str, ...] = USERS) -> Lists:
     with tempfile.TemporaryDirectory() as folder:
         return load_lists(write_lists(Path(folder), mark, users))
@@ -88,3 +90,24 @@ def publish(
 def publish_live(storage: Storage, date: dt.date, run_id: str, mark: str = "a", surface: str = "home") -> Move:
     """Publish planted lists and move the pointer, as a night does."""
     return make_live(storage, surface, publish(storage, date, run_id, mark, surface).run, NOW)
+
+
+def announce(storage: Storage, date: dt.date, run_id: str, mark: str = "a") -> Run:
+    """Publish a manifest alone, for tests that look no further."""
+    manifest = Manifest(
+        surface="home",
+        run_date=date,
+        run_id=run_id,
+        created_at=NOW,
+        content_hash=mark,
+        counts={},
+        files={},
+        **vars(ORIGIN),
+    )
+    storage.create(manifest.run.manifest, manifest.to_json())
+    return manifest.run
+
+
+def announce_live(storage: Storage, date: dt.date, run_id: str, mark: str = "a") -> Move:
+    """Publish a manifest alone, and move the pointer."""
+    return make_live(storage, "home", announce(storage, date, run_id, mark), NOW)

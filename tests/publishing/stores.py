@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 from nightshift.publishing.storage import Storage, open_storage
 
 BUCKET = "published-lists"
+
+
+def one_at_a_time(put: Callable[..., Any]) -> Callable[..., Any]:
+    """S3 checks the condition of a write and writes in one act; moto in two, between which another may come."""
+    lock = threading.Lock()
+
+    def locked(*args: Any) -> Any:
+        with lock:
+            return put(*args)
+
+    return locked
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +39,7 @@ def s3_endpoint() -> Iterator[str]:
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
         environment.setenv("AWS_CONFIG_FILE", "/dev/null")
+        environment.setattr(S3Response, "put_object", one_at_a_time(S3Response.put_object))
         server.start()
         host, port = server.get_host_and_port()
         boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)

@@ -9,10 +9,11 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from nightshift.publishing.read import live_manifest, open_run, read_table
+from nightshift.publishing.read import live_manifest, open_run, read_manifest, read_table
+from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import open_storage
 
-from tests.publishing.planted import day, publish, publish_live
+from tests.publishing.planted import NOW, day, publish, publish_live
 
 STEPS = {"tempfile.mkstemp", "shutil.copyfile", "os.rename", "os.link", "http.client.send"}  # Python's audit events
 
@@ -46,24 +47,23 @@ def test_a_killed_publish_leaves_yesterdays_run_live_and_succeeds_when_run_again
     address: tuple[str, str | None], tmp_path: Path
 ) -> None:
     storage = open_storage(*address)
-    expected = publish(storage, day(30), "night", mark="b", surface="elsewhere").content_hash
-    step, killed, moved = 0, True, 0
+    publish_live(storage, day(29), "night", mark="a")
+    expected = publish(storage, day(28), "not killed", mark="b").content_hash
+    step, killed = 0, True
     while killed:
         step += 1
-        surface = f"surface-{step}"
-        publish_live(storage, day(29), "night", mark="a", surface=surface)
-        killed = killed_before(
-            step, lambda s=surface: publish_live(open_storage(*address), day(30), "night", mark="b", surface=s)
-        )
-        found = live_manifest(storage, surface)
+        run_id = f"night-{step}"
+        killed = killed_before(step, lambda: publish_live(open_storage(*address), day(30), run_id, mark="b"))  # noqa: B023
+        found = live_manifest(storage, "home")
         assert found is not None
-        moved += found.run_date == day(30)
-        open_run(storage, found, tmp_path / "cache")  # whichever it is, it is whole
-        assert read_table(storage, found).num_rows == 16
-        publish_live(storage, day(30), "night", mark="b", surface=surface)
-        again = live_manifest(storage, surface)
-        assert again is not None
-        assert (again.run_date, again.content_hash) == (day(30), expected)
+        assert found.run_date == (day(29) if killed else day(30))  # the pointer's move is the last step
+        open_run(storage, found, tmp_path / "cache")
+
+        move = publish_live(storage, day(30), run_id, mark="b")
+        assert (move.moved, move.live.run_id) == (killed, run_id)
+        assert move.live.content_hash == expected
+        again = read_manifest(storage, move.live)
         open_run(storage, again, tmp_path / "cache")
+        assert read_table(storage, again).num_rows == 16
+        roll_back(storage, "home", "2011-11-29", NOW)
     assert step > 8, "the publish had fewer steps than it must have: were they seen?"
-    assert moved == 1, "the pointer's move is the last step: only the attempt that was not killed has made it"

@@ -12,7 +12,7 @@ from nightshift.publishing.pointer import Pointer, back, forward, keeps, make_li
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage
 
-from tests.publishing.planted import NOW, day, publish, publish_live
+from tests.publishing.planted import NOW, announce, announce_live, day
 
 
 def live(storage: Storage) -> str:
@@ -22,21 +22,21 @@ def live(storage: Storage) -> str:
 
 def test_the_first_publish_is_live(storage: Storage) -> None:
     assert read_pointer(storage, "home") is None
-    move = publish_live(storage, day(29), "first")
+    move = announce_live(storage, day(29), "first")
     assert (move.moved, move.previous, live(storage)) == (True, None, "2011-11-29/first")
 
 
 def test_a_later_date_and_a_new_run_of_the_same_date_move_the_pointer(storage: Storage) -> None:
-    publish_live(storage, day(29), "first")
-    assert publish_live(storage, day(30), "first").moved
-    move = publish_live(storage, day(30), "second", mark="b")
+    announce_live(storage, day(29), "first")
+    assert announce_live(storage, day(30), "first").moved
+    move = announce_live(storage, day(30), "second", mark="b")
     assert (move.moved, str(move.previous), live(storage)) == (True, "2011-11-30/first", "2011-11-30/second")
 
 
 def test_an_older_date_is_published_and_leaves_the_pointer(storage: Storage) -> None:
-    publish_live(storage, day(30), "first")
+    announce_live(storage, day(30), "first")
     before = storage.read("home/current.json")
-    move = publish_live(storage, day(29), "backfill")
+    move = announce_live(storage, day(29), "backfill")
     assert not move.moved
     assert "2011-11-30/first is live and newer" in move.why
     assert storage.read("home/current.json") == before
@@ -44,16 +44,16 @@ def test_an_older_date_is_published_and_leaves_the_pointer(storage: Storage) -> 
 
 
 def test_publishing_again_leaves_the_pointer(storage: Storage) -> None:
-    publish_live(storage, day(30), "first")
+    announce_live(storage, day(30), "first")
     before = storage.read("home/current.json")
-    move = publish_live(storage, day(30), "first")
+    move = announce_live(storage, day(30), "first")
     assert (move.moved, move.why) == (False, "2011-11-30/first is live already")
     assert storage.read("home/current.json") == before
 
 
 def test_rollback_goes_to_the_run_that_was_live_before_again_and_again(storage: Storage) -> None:
     for number in (27, 28, 29, 30):
-        publish_live(storage, day(number), "night")
+        announce_live(storage, day(number), "night")
     went = [str(roll_back(storage, "home", None, NOW).live) for _ in range(3)]
     assert went == ["2011-11-29/night", "2011-11-28/night", "2011-11-27/night"]
     with pytest.raises(StoreError, match="no run was live before 2011-11-27/night"):
@@ -61,27 +61,27 @@ def test_rollback_goes_to_the_run_that_was_live_before_again_and_again(storage: 
 
 
 def test_the_retry_of_a_task_does_not_undo_a_rollback(storage: Storage) -> None:
-    publish_live(storage, day(29), "night")
-    publish_live(storage, day(30), "night")
+    announce_live(storage, day(29), "night")
+    announce_live(storage, day(30), "night")
     roll_back(storage, "home", None, NOW)
-    move = publish_live(storage, day(30), "night")
+    move = announce_live(storage, day(30), "night")
     assert (move.moved, live(storage)) == (False, "2011-11-29/night")
     assert "2011-11-30/night was rolled back; `python -m jobs.rollback --to 2011-11-30/night`" in move.why
 
 
 def test_a_new_run_of_the_night_that_was_rolled_back_goes_forward(storage: Storage) -> None:
-    publish_live(storage, day(29), "night")
-    publish_live(storage, day(30), "night")
+    announce_live(storage, day(29), "night")
+    announce_live(storage, day(30), "night")
     roll_back(storage, "home", None, NOW)
-    assert publish_live(storage, day(30), "mended", mark="b").moved
+    assert announce_live(storage, day(30), "mended", mark="b").moved
     assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-29/night"
 
 
 def test_a_rollback_can_name_its_run_and_be_taken_back(storage: Storage) -> None:
     for number in (27, 28, 29):
-        publish_live(storage, day(number), "night")
+        announce_live(storage, day(number), "night")
     assert str(roll_back(storage, "home", "2011-11-27", NOW).live) == "2011-11-27/night"
-    assert not publish_live(storage, day(28), "night").moved, "it was withdrawn with the run after it"
+    assert not announce_live(storage, day(28), "night").moved, "it was withdrawn with the run after it"
     assert str(roll_back(storage, "home", "2011-11-29/night", NOW).live) == "2011-11-29/night"
     assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-27/night"
 
@@ -89,8 +89,8 @@ def test_a_rollback_can_name_its_run_and_be_taken_back(storage: Storage) -> None
 def test_a_rollback_to_what_cannot_be_is_refused_with_what_can(storage: Storage) -> None:
     with pytest.raises(StoreError, match="nothing is published for home"):
         roll_back(storage, "home", None, NOW)
-    publish_live(storage, day(29), "night")
-    publish_live(storage, day(30), "night")
+    announce_live(storage, day(29), "night")
+    announce_live(storage, day(30), "night")
     with pytest.raises(StoreError, match="2 published runs are called 'night'"):
         roll_back(storage, "home", "night", NOW)
     with pytest.raises(StoreError, match=r"0 published runs are called 'x'.*2011-11-30/night, 2011-11-29/night"):
@@ -101,14 +101,14 @@ def test_a_rollback_to_what_cannot_be_is_refused_with_what_can(storage: Storage)
 
 def test_a_rollback_passes_over_runs_that_were_pruned(storage: Storage) -> None:
     for number in (28, 29, 30):
-        publish_live(storage, day(number), "night")
+        announce_live(storage, day(number), "night")
     storage.delete("home/runs/2011-11-29/night/manifest.json")
     assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-28/night"
 
 
 def test_a_rollback_never_undoes_a_publish_it_has_not_seen(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish_live(storage, day(28), "night")
-    publish_live(storage, day(29), "night")
+    announce_live(storage, day(28), "night")
+    announce_live(storage, day(29), "night")
 
     def meanwhile(*_: object) -> None:
         raise ConflictError("a publish came between")
@@ -121,7 +121,7 @@ def test_a_rollback_never_undoes_a_publish_it_has_not_seen(storage: Storage, mon
 
 def test_of_publishers_at_once_the_latest_date_is_live_and_none_is_forgotten(address: tuple[str, str | None]) -> None:
     storage = open_storage(*address)
-    runs = [publish(storage, day(number), "night").run for number in (25, 26, 27, 28)]
+    runs = [announce(storage, day(number), "night") for number in (25, 26, 27, 28)]
     start = threading.Barrier(len(runs))
 
     def work(run: Run) -> None:

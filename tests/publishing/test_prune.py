@@ -10,7 +10,7 @@ from nightshift.publishing.prune import prune
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage
 
-from tests.publishing.planted import NOW, day, publish, publish_live
+from tests.publishing.planted import NOW, announce, announce_live, day
 
 
 def there(storage: Storage) -> set[int]:
@@ -20,7 +20,7 @@ def there(storage: Storage) -> set[int]:
 
 def test_the_runs_published_last_are_kept(storage: Storage) -> None:
     for number in range(20, 26):
-        publish_live(storage, day(number), "night")
+        announce_live(storage, day(number), "night")
     keep_last = {24, 25}
     before_them = {23}  # 2 runs to go back to: 24 and 23
     assert len(prune(storage, "home", 2, NOW)) == 3
@@ -29,10 +29,10 @@ def test_the_runs_published_last_are_kept(storage: Storage) -> None:
 
 
 def test_backfills_never_push_out_what_is_live_or_what_was_before(storage: Storage) -> None:
-    publish_live(storage, day(29), "night")
-    publish_live(storage, day(30), "night")
+    announce_live(storage, day(29), "night")
+    announce_live(storage, day(30), "night")
     for number in range(1, 6):
-        publish_live(storage, day(number), "backfill")
+        announce_live(storage, day(number), "backfill")
     prune(storage, "home", 2, NOW)
     assert {29, 30} <= there(storage)
     assert len(there(storage)) <= 2 + 2
@@ -40,7 +40,7 @@ def test_backfills_never_push_out_what_is_live_or_what_was_before(storage: Stora
 
 
 def test_a_run_that_is_being_written_stays_and_one_that_was_killed_long_ago_goes(storage: Storage) -> None:
-    publish_live(storage, day(30), "night")
+    announce_live(storage, day(30), "night")
     storage.write("home/runs/2011-11-29/killed/parts/part-00000.lmdb", b"half")
     assert prune(storage, "home", 2, dt.datetime.now(dt.UTC)) == []
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=2)
@@ -50,7 +50,7 @@ def test_a_run_that_is_being_written_stays_and_one_that_was_killed_long_ago_goes
 
 def test_a_manifest_goes_before_its_files(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (28, 29, 30):
-        publish_live(storage, day(number), "night")
+        announce_live(storage, day(number), "night")
 
     def killed(prefix: str) -> None:
         raise KeyboardInterrupt(prefix)
@@ -63,6 +63,6 @@ def test_a_manifest_goes_before_its_files(storage: Storage, monkeypatch: pytest.
 
 def test_before_the_first_publish_there_is_nothing_to_prune(storage: Storage) -> None:
     assert prune(storage, "home", 1, NOW) == []
-    publish(storage, day(30), "not live yet")
+    announce(storage, day(30), "not live yet")
     assert prune(storage, "home", 1, NOW) == []
     assert read_pointer(storage, "home") is None

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from nightshift.config import ConfigError, load
+from nightshift.config.settings import Store
 from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, open_storage
+from pydantic import ValidationError
 
 
 def test_what_is_written_is_read(storage: Storage) -> None:
@@ -127,14 +128,13 @@ def test_an_unreachable_server_is_one_clear_error(s3_endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("section", "said"),
     [
-        ("address: gs://bucket", "nightshift.yaml:.*neither file:///"),
-        ("endpoint: http://127.0.0.1:9000", "address must be s3://bucket/prefix"),
+        ({"address": "gs://bucket"}, "neither file:///"),
+        ({"address": "published"}, "neither file:///"),
+        ({"endpoint": "http://127.0.0.1:9000"}, "address must be s3://bucket/prefix"),
     ],
 )
-def test_a_store_that_cannot_be_is_refused_by_the_configuration(tmp_path: Path, lines: str, said: str) -> None:
-    example = Path("nightshift.yaml").read_text(encoding="utf-8")
-    (tmp_path / "nightshift.yaml").write_text(f"{example}\nstore:\n  {lines}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=said):
-        load(tmp_path / "nightshift.yaml")
+def test_a_store_that_cannot_be_is_refused_by_the_configuration(section: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Store.model_validate(section)

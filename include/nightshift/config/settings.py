@@ -30,7 +30,7 @@ class Columns(Section):
 
     user: Sql
     item: Sql
-    time: Sql  # a timestamp without zone, read in `source.timezone`; or one with a zone
+    time: Sql  # a timestamp without zone, read in `source.timezone`
     quantity: Sql = "1"
     price: Sql | None = None  # of one unit
     basket: Sql | None = None  # what was bought together; default: a user's business day
@@ -128,6 +128,8 @@ class Ranker(Section):
     leaves: PositiveInt = 31
     learning_rate: float = 0.05
     min_leaf: PositiveInt = 50
+    feature_share: Share = 0.7  # of the features, a tree may use
+    user_share: Share = 0.8  # of the users, a tree is grown on
 
 
 class Index(Section):

@@ -1,6 +1,6 @@
 """From a company's own rows to events: read, map, judge by the contract, count."""
 
-from nightshift.landing.events import KEPT, QUARANTINED, REPEATED, judge
-from nightshift.landing.source import DayFile, day_files, read_rows
+from nightshift.landing.events import business_days, first_of_each, judge
+from nightshift.landing.source import DayFile, count_rows, day_files, read_rows
 
-__all__ = ["KEPT", "QUARANTINED", "REPEATED", "DayFile", "day_files", "judge", "read_rows"]
+__all__ = ["DayFile", "business_days", "count_rows", "day_files", "first_of_each", "judge", "read_rows"]

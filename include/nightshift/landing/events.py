@@ -1,59 +1,69 @@
-"""Which rows are events: each row is kept, quarantined with a reason, or a repetition of a kept one."""
+"""Which rows are events: each is judged by the contract, and of repetitions the first is the event."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from nightshift.config.settings import Source
+from nightshift.config.settings import EventType, Source
 from nightshift.lake import events_table
 from nightshift.landing.source import UNREADABLE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-KEPT, QUARANTINED, REPEATED = "kept", "quarantined", "duplicate"
-
-
 def judge(rows: DataFrame, source: Source) -> DataFrame:
-    """Every row with its `outcome`, its `reason` if quarantined, and the event's columns.
+    """Every row as an event, with the `reason` why it cannot be one, if there is any.
 
     Args:
         rows: as `read_rows` gives them.
 
     Returns:
-        The columns of `events_table`, `run_date`, `outcome`, `reason`, `raw`, `source_file`. Of rows that are equal in
-        everything an event has, the first run date's is kept: the same event delivered again changes nothing.
+        The columns of `events_table`, `run_date`, `reason`, `raw`, `source_file`. Rows that are equal in everything an
+        event has share its `event_id`.
     """
-    from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    mapped = rows.select(*_event_columns(source), _reason(source).alias("broken"), "_run_date", "_file", "_raw")
+    mapped = rows.select(*_event_columns(source), _broken_rule(source).alias("broken"), "_run_date", "_file", "_raw")
     end_of_day = F.to_utc_timestamp(F.date_add("_run_date", 1).cast("timestamp"), source.timezone)
+    absent = [
+        F.when(F.col(name).isNull(), f"{name} is missing or unreadable")
+        for name in ("user_id", "item_id", "event_time", "quantity")
+    ]
     reason = F.coalesce(
         F.col("broken"),
-        *[
-            F.when(F.coalesce(F.col(c).cast("string"), F.lit("")) == "", f"{c} is missing or unreadable")
-            for c in ("user_id", "item_id", "event_time", "quantity")
-        ],
+        *absent,
         F.when(F.col("event_type").isNull(), "fits no event type"),
         F.when(F.col("event_time") >= end_of_day, "time is after its run date"),
     )
     identity = [name for name in events_table(source).columns if name != "event_id"]
-    text = [F.coalesce(F.col(name).cast("string"), F.lit("\0")) for name in identity]
-    judged = mapped.select(
-        F.md5(F.concat_ws("\x1f", *text)).alias("event_id"), *identity, reason.alias("reason"), "_run_date", "_file", "_raw"
+    return mapped.select(
+        _fingerprint(identity).alias("event_id"),
+        *identity,
+        reason.alias("reason"),
+        F.col("_run_date").alias("run_date"),
+        F.col("_raw").alias("raw"),
+        F.col("_file").alias("source_file"),
     )
-    first = Window.partitionBy("event_id", F.col("reason").isNull()).orderBy("_run_date", "_raw")
-    outcome = (
-        F.when(F.col("reason").isNotNull(), QUARANTINED)
-        .when(F.row_number().over(first) == 1, KEPT)
-        .otherwise(REPEATED)
-    )
-    return judged.withColumn("outcome", outcome).withColumnsRenamed(
-        {"_run_date": "run_date", "_raw": "raw", "_file": "source_file"}
-    )
+
+
+def first_of_each(events: DataFrame) -> DataFrame:
+    """One row an event: of its repetitions the one that was delivered first, by run date."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    delivered = Window.partitionBy("event_id").orderBy("run_date")
+    return events.withColumn("place", F.row_number().over(delivered)).where("place = 1").drop("place")
+
+
+def _fingerprint(columns: list[str]) -> Column:
+    """128 bits over the columns' values, as hexadecimal text. A missing value differs from every other value."""
+    from pyspark.sql import functions as F
+
+    values = [*columns, *[F.col(name).isNull() for name in columns]]
+    return F.concat(F.hex(F.xxhash64(*values)), F.lit("-"), F.hex(F.xxhash64(F.lit("second half"), *values)))
 
 
 def _event_columns(source: Source) -> list[Column]:
@@ -61,17 +71,17 @@ def _event_columns(source: Source) -> list[Column]:
     from pyspark.sql import functions as F
 
     columns = source.columns
-    time = F.to_utc_timestamp(F.expr(columns.time).cast("timestamp"), source.timezone)
-    business_day = F.to_date(F.from_utc_timestamp(time, source.timezone))
-    user = F.expr(columns.user).cast("string")
+    local_time = F.expr(columns.time).cast("timestamp")
+    business_day = F.to_date(local_time)
+    user = _text(columns.user)
     basket = F.expr(columns.basket) if columns.basket else F.concat_ws(" ", user, business_day.cast("string"))
     price = F.expr(columns.price) if columns.price else F.lit(None)
     return [
         user.alias("user_id"),
-        F.expr(columns.item).cast("string").alias("item_id"),
+        _text(columns.item).alias("item_id"),
         _first_fit(source, lambda kind: F.lit(kind.name)).alias("event_type"),
         _first_fit(source, lambda kind: F.lit(float(kind.weight))).alias("weight"),
-        time.alias("event_time"),
+        F.to_utc_timestamp(local_time, source.timezone).alias("event_time"),
         business_day.alias("event_date"),
         _number(F.expr(columns.quantity)).alias("quantity"),
         _number(price).alias("price"),
@@ -81,12 +91,19 @@ def _event_columns(source: Source) -> list[Column]:
     ]
 
 
-def _first_fit(source: Source, value) -> Column:  # type: ignore[no-untyped-def]
+def _first_fit(source: Source, value: Callable[[EventType], Column]) -> Column:
     from pyspark.sql import functions as F
 
     types = source.event_types
     chain = F.when(F.expr(types[0].when), value(types[0]))
     return reduce(lambda so_far, kind: so_far.when(F.expr(kind.when), value(kind)), types[1:], chain)
+
+
+def _text(expression: str) -> Column:
+    """A key as text; the empty text is none."""
+    from pyspark.sql import functions as F
+
+    return F.nullif(F.expr(expression).cast("string"), F.lit(""))
 
 
 def _number(column: Column) -> Column:
@@ -97,7 +114,7 @@ def _number(column: Column) -> Column:
     return F.when(F.isnan(double) | (F.abs(double) == float("inf")), None).otherwise(double)
 
 
-def _reason(source: Source) -> Column:
+def _broken_rule(source: Source) -> Column:
     """The first rule that a row breaks; a rule that cannot be told is broken."""
     from pyspark.sql import functions as F
 

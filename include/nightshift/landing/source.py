@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import fsspec
 
@@ -74,9 +75,9 @@ def read_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> 
 
     parse = {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[source.format]
     rows = parse(spark, source, files)
-    days = spark.createDataFrame([(file.run_date, _path(file.address)) for file in files], "_run_date date, _path string")
-    path = F.regexp_replace(F.url_decode("_file"), "^[a-z0-9]+:/+", "/")
-    return rows.join(F.broadcast(days), path == F.col("_path"), "left").drop("_path")
+    spellings = [(file.run_date, name) for file in files for name in _spellings(file.address)]
+    days = spark.createDataFrame(spellings, "_run_date date, _file string")
+    return rows.join(F.broadcast(days), "_file", "left")
 
 
 def _csv_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> DataFrame:
@@ -139,6 +140,23 @@ def _require_columns(source: Source, names: Sequence[str], address: str) -> None
         )
 
 
-def _path(address: str) -> str:
-    """An address without its scheme, which Spark and the configuration may write differently (s3a://, file:/)."""
-    return "/" + address.split("://", 1)[-1].lstrip("/")
+def _spellings(address: str) -> list[str]:
+    """The names that Spark may report for a file: it writes file:/x or file:///x, and s3a:// for s3://."""
+    scheme, _, path = address.rpartition("://")
+    if scheme:
+        return sorted({address, f"{scheme.replace('s3', 's3a')}://{path}", f"{scheme.replace('s3a', 's3')}://{path}"})
+    local = quote(str(Path(address).absolute()))
+    return [f"file:{local}", f"file://{local}"]
+
+
+def count_rows(source: Source, file: DayFile) -> int:
+    """The rows of a file, counted without the engine that reads them: not empty, and not the header."""
+    if source.format == "parquet":
+        import pyarrow.parquet as pq
+
+        with fsspec.open(file.address, "rb") as parquet:
+            return int(pq.read_metadata(parquet).num_rows)
+    with fsspec.open(file.address, "rb", compression="infer") as text:
+        lines = [line for line in text.read().replace(b"\r\n", b"\n").split(b"\n") if line]
+    header = lines[0] if source.format == "csv" and lines else None
+    return sum(line != header for line in lines)

@@ -13,6 +13,7 @@ import pandas as pd
 NUMERIC_BINS = 10
 NAMED_CATEGORIES = 20
 KNOWN_CATEGORIES = 10_000  # more than this, and new and lost ones are not told
+ROWS_BY_CATEGORY = 5  # fewer on average, and the values are names: new ones come every day
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Bins:
         edges: numeric: the ascending inner edges; a bin holds its upper edge, the two outer bins are open.
         categories: categorical: the most frequent values, each with a bin; one more bin holds all others.
         counts: rows by bin; the last bin is of missing values.
-        known: categorical: rows by value, of all values; None where there were too many.
+        known: categorical: rows by value, of all values; None where there were too many, or hardly two alike.
     """
 
     kind: Literal["numeric", "categorical"]
@@ -60,7 +61,8 @@ def fit(values: pd.Series) -> Bins:
     else:
         rows = tally(values)
         ranked = sorted(rows, key=lambda name: (-rows[name], name))
-        known = rows if len(rows) <= KNOWN_CATEGORIES else None
+        few = len(rows) <= KNOWN_CATEGORIES and len(rows) * ROWS_BY_CATEGORY <= sum(rows.values())
+        known = rows if few else None
         empty = Bins("categorical", (), tuple(ranked[:NAMED_CATEGORIES]), (), known)
     return Bins(empty.kind, empty.edges, empty.categories, tuple(count(empty, values).tolist()), empty.known)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from nightshift.lake import Lake
 from nightshift.monitoring.bins import Bins, fit
 from nightshift.monitoring.windows import Window, compared, frames, nights_with
 from nightshift.runs import Night, StepError
@@ -51,13 +52,16 @@ def reference(rows: Mapping[str, pd.DataFrame], window: Window | None = None) ->
     }
 
 
-def keep(night: Night) -> Path:
-    """Compute the reference of the night's own model, from the days that it learnt most from, and keep it beside it.
+def keep(night: Night, folder: Path) -> Path:
+    """Keep how the data looks tonight beside the model in `folder`, unless a night that it served before has done so.
 
-    To be called when the night's lists are written: their scores are part of it.
+    To be called when the night's lists are written, with the folder of the model that made them: their scores are part
+    of the reference. Not with a folder that is still to be hashed.
     """
+    if (folder / FILE).is_file():
+        return folder / FILE
     window = Window.last(night.run_date, night.settings.monitoring.window_days)
-    return write(night.folder / "model", reference(frames(night, window), window))
+    return write(folder, reference(frames(night, window), window))
 
 
 def write(folder: Path, value: dict[str, Any]) -> Path:
@@ -88,8 +92,8 @@ def read(folder: Path, origin: str) -> Reference:
 
 
 def of_served_model(home: Path, run_date: dt.date) -> Reference:
-    """The reference of the model behind the lists that were live on `run_date`: the last published night's verdict
-    names it (`served`, with `folder` where the model is another night's).
+    """The reference of the model behind the lists that were live on `run_date`: the verdict of the last night that was
+    published names it (`served`), and says itself or by the table of promotions where its files lie.
 
     Raises:
         FileNotFoundError: no such night, or it kept no reference.
@@ -101,9 +105,19 @@ def of_served_model(home: Path, run_date: dt.date) -> Reference:
         served = json.loads((night / "verdict.json").read_text(encoding="utf-8")).get("served") or {}
     except FileNotFoundError:
         served = {}
-    folder = home / served["folder"] if served.get("folder") else night / "model"
-    name = " ".join(str(served[key]) for key in ("name", "version") if served.get(key)) or "the model"
-    return read(folder, f"{name} served by the night of {night.name}")
+    folder = home / (served.get("folder") or _folder_promoted(home, str(served.get("version"))) or night / "model")
+    name = served.get("kind") or served.get("name") or "the model"
+    version = f" version {served['version']}" if served.get("version") else ""
+    return read(folder, f"{name}{version}, served by the night of {night.name}")
+
+
+def _folder_promoted(home: Path, version: str) -> str | None:
+    """Where the files of a model version lie, if it ever was champion."""
+    lake = Lake(home / "lake")
+    if not lake.exists("promotions"):
+        return None
+    folders = lake.pandas("promotions", columns=["folder"], where=[("version", "=", version)])["folder"]
+    return str(folders.iloc[0]) if len(folders) else None
 
 
 def parse(value: Any, origin: str) -> Reference:

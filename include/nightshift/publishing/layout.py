@@ -17,3 +17,8 @@ def runs_folder(surface: str) -> str:
 
 def run_folder(surface: str, run_date: dt.date, run_id: str) -> str:
     return f"{runs_folder(surface)}{run_date.isoformat()}/{run_id}/"
+
+
+def date_of(manifest: str) -> dt.date:
+    """The run date of the run whose manifest has this key."""
+    return dt.date.fromisoformat(manifest.split("/")[-3])

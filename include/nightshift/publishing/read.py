@@ -12,13 +12,15 @@ import lmdb
 from pydantic import ValidationError
 
 from nightshift.publishing import records
-from nightshift.publishing.layout import MANIFEST, runs_folder
+from nightshift.publishing.layout import MANIFEST, date_of, runs_folder
 from nightshift.publishing.manifest import File, Manifest, Run
 from nightshift.publishing.pointer import read_pointer
 from nightshift.publishing.shards import Shard, open_shard
-from nightshift.publishing.storage import Listed, NotThereError, Storage, StoreError
+from nightshift.publishing.storage import Listed, NotThereError, Storage, StoreError, store_of
+from nightshift.runs import Night
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -142,6 +144,19 @@ def read_table(storage: Storage, manifest: Manifest, name: str = "lists.parquet"
 
     with tempfile.TemporaryDirectory() as folder:
         return pq.read_table(fetch(storage, manifest, manifest.files[name], Path(folder)), memory_map=False)
+
+
+def published_before(night: Night) -> pd.DataFrame | None:
+    """The users' lists of the newest run of an earlier date, rolled back ones aside; None where there is none."""
+    storage, surface = store_of(night.settings, night.home), night.settings.store.surface
+    found = read_pointer(storage, surface)
+    withdrawn = {run.manifest for run in found[0].withdrawn} if found else set()
+    keys = [item.key for item in list_manifests(storage, surface) if item.key not in withdrawn]
+    earlier = [key for key in keys if date_of(key) < night.run_date]
+    if not earlier:
+        return None
+    latest = max(earlier, key=date_of)  # of one date, the first: the latest published
+    return read_table(storage, parse_manifest(storage, latest)).to_pandas()
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from nightshift.monitoring.report.page import render, share
 from nightshift.monitoring.windows import Window
 from nightshift.runs import code_version
 
-NAMED = 8  # new and lost values spelled out
+NAMED = 5  # new and lost values spelled out
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Comparison:
         origin: whose reference it is, in words.
         reference: its days; None where they are not known.
         current: the days that are judged.
-        command: what makes this page again.
+        made_by: the command that makes this page again.
         trouble: why there is no reference; empty where there is one.
     """
 
@@ -35,7 +35,7 @@ class Comparison:
     origin: str
     reference: Window | None
     current: Window
-    command: str
+    made_by: str
     trouble: str = ""
 
     @property
@@ -64,7 +64,12 @@ def drift_page(
         tone=headline[0],
         sentence=headline[1],
         counts={verdict: verdicts[verdict] for verdict in SEVERITY},
-        groups=[(verdict, [f for f in ranked if f.verdict == verdict]) for verdict in SEVERITY if verdicts[verdict]],
+        groups=[
+            (verdict, [f for f in ranked if f.verdict == verdict])
+            for verdict in SEVERITY
+            if verdicts[verdict] and verdict != "insufficient data"
+        ],
+        unjudged=_alike([f for f in ranked if f.verdict == "insufficient data"]),
         histograms={(f.frame, f.column): _histogram(f) for f in ranked if f.labels},
         raised=raised,
         warn=thresholds[0],
@@ -74,9 +79,24 @@ def drift_page(
     )
 
 
+def _alike(findings: Sequence[Finding]) -> list[tuple[Finding, list[str]]]:
+    """Findings that differ in their column alone, as one of them with all their columns."""
+    found: dict[tuple[str, str, int, int], tuple[Finding, list[str]]] = {}
+    for finding in findings:
+        key = (finding.frame, finding.reason, finding.reference_rows, finding.current_rows)
+        found.setdefault(key, (finding, []))[1].append(finding.column)
+    return list(found.values())
+
+
 def _histogram(finding: Finding) -> Markup:
+    bins = list(zip(finding.labels, finding.reference_counts, finding.current_counts, strict=True))
+    if finding.kind == "categorical" and 2 * bins[-2][1] > finding.reference_rows:
+        bins.pop(-2)  # the others together would dwarf the categories that have a name
     said = "; ".join(f"{label}: {share(old)} to {share(new)}" for label, old, new in finding.moved())
-    return pair(finding.labels, finding.reference_counts, finding.current_counts, f"Reference to now. {said}")
+    shares = [
+        (label, old / finding.reference_rows, new / finding.current_rows) for label, old, new in bins if old or new
+    ]
+    return pair(shares, f"Reference to now. {said}")
 
 
 def _count(number: int, noun: str) -> str:

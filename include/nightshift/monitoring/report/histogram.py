@@ -9,14 +9,13 @@ from markupsafe import Markup, escape
 WIDTH, HEIGHT, GAP = 168, 44, 1.5
 
 
-def pair(labels: Sequence[str], reference: Sequence[int], current: Sequence[int], said: str) -> Markup:
-    """Reference shares as grey bars, current shares as coloured bars beside them; bins empty in both are left out.
+def pair(bins: Sequence[tuple[str, float, float]], said: str) -> Markup:
+    """Reference shares as grey bars, current shares as coloured bars beside them.
 
-    `said` is the picture in words.
+    Args:
+        bins: label, reference share and current share of each bin to be drawn.
+        said: the picture in words.
     """
-    before, now = sum(reference) or 1, sum(current) or 1
-    counts = zip(labels, reference, current, strict=True)
-    bins = [(label, old / before, new / now) for label, old, new in counts if old or new]
     top = max((max(old, new) for _, old, new in bins), default=1)
     step = WIDTH / max(len(bins), 1)
     bars = Markup("").join(_bin(at * step, step, top, *values) for at, values in enumerate(bins))

@@ -39,9 +39,9 @@ class Stage:
     """How a step of the night went.
 
     Attributes:
-        state: `done`; `failed`; `skipped`, which its summary says itself; `not run`; `earlier run`, where what is
-            there was left by another run of the same run date.
-        note: why it failed or was skipped, or which run left what is there.
+        state: `done`; `failed`; `not run`; `earlier run`, where what is there was left by another run of the same
+            run date.
+        note: why it failed, or which run left what is there.
     """
 
     name: str
@@ -91,7 +91,7 @@ class NightReport:
     def stopped(self) -> Stage | None:
         """The step at which the night failed, or that has not run yet; None where all have."""
         failed = [stage for stage in self.stages if stage.state == "failed"]
-        return next(iter(failed or [stage for stage in self.stages if stage.state not in ("done", "skipped")]), None)
+        return next(iter(failed or [stage for stage in self.stages if stage.state != "done"]), None)
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -99,16 +99,21 @@ class NightReport:
         if stage := self.stopped:
             name = stage.name.replace("_", " ")
             return ("bad", f"Failed at {name}") if stage.state == "failed" else ("warn", f"Stopped before {name}")
-        published = any(stage.name == "publish" and stage.state == "done" for stage in self.stages)
         model = ""
         if self.verdict and "accepted" in self.verdict:
             model = ", new model promoted" if self.verdict["accepted"] else ", new model refused"
-        return ("good", f"Published{model}") if published else ("warn", f"Complete, not published{model}")
+        return ("good", f"Published{model}") if self.is_live else ("warn", f"Complete, but not live{model}")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether publishing made this run the live one; a backfill of an old date, for one, does not."""
+        mine = f"{self.run_date}/{self.run_id}"
+        return str(self.summaries.get("publish", {}).get("live", mine)) == mine
 
     @property
     def seconds(self) -> float:
         """Of all steps of this run together."""
-        return sum(stage.seconds or 0 for stage in self.stages if stage.state in ("done", "skipped"))
+        return sum(stage.seconds or 0 for stage in self.stages if stage.state == "done")
 
 
 def gather(night: Night) -> NightReport:
@@ -164,9 +169,7 @@ def _stage(step: str, mine: Summary | None, found: Summary | None, failure: Summ
     if failure.get("step") == step:
         return Stage(step, "failed", failure.get("seconds"), failure.get("peak_mib"), str(failure.get("error", "")))
     if mine is not None:
-        skipped = mine.get("skipped")
-        state = "skipped" if skipped else "done"
-        return Stage(step, state, mine.get("seconds"), mine.get("peak_mib"), str(skipped or ""))
+        return Stage(step, "done", mine.get("seconds"), mine.get("peak_mib"))
     if found is not None:
         return Stage(step, "earlier run", found.get("seconds"), found.get("peak_mib"), f"left by {found['run_id']}")
     return Stage(step, "not run")
@@ -175,7 +178,7 @@ def _stage(step: str, mine: Summary | None, found: Summary | None, failure: Summ
 def _failure(night: Night, mine: dict[str, Summary], run_id: str) -> Summary:
     """Why the night stopped: what the step's command left (step, run_id, error), else what its gate left."""
     left = _object(night, "failed") or {}
-    if left.get("run_id") == run_id and left.get("step") not in mine:
+    if left.get("run_id") == run_id and (left.get("step") not in mine or _is_newer(night, "failed", left["step"])):
         return left
     done = [step for step in STEPS if step in mine]
     step = next((step for step in STEPS if step not in mine), None)

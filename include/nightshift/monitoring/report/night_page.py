@@ -31,7 +31,7 @@ def night_page(night: NightReport, settings: Settings) -> str:
         "params": night.summaries.get("train", {}).get("params"),
         "publish": night.summaries.get("publish", {}),
         "verdict": night.verdict or {},
-        "served": (night.verdict or {}).get("served") or {},
+        "served_name": _served_name(night),
         "quality": quality,
         "plots": drawn,
         "longest": max((stage.seconds or 0 for stage in night.stages), default=0) or 1,
@@ -85,8 +85,7 @@ def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
     found = {name for row in rows for name, value in row.items() if _is_number(value)}
     columns = [name for name in FIRST_COLUMNS if name in found] + sorted(found - {*FIRST_COLUMNS})
     by_model = {row["model"]: row[metric] for row in rows}
-    name = ((night.verdict or {}).get("served") or {}).get("name")
-    served = name if name in by_model else None
+    served = _served_row(night.verdict or {}, by_model)
     others = [row for row in rows if row["model"] != served]
     beside = (
         f"{words(others[0]['model'])}: {number(others[0][metric])}" if others and served else words(rows[0]["model"])
@@ -101,6 +100,20 @@ def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
         "beside": beside,
         "best": {column: value for column, value in best.items() if column != "users"} | {"users": None},
     }
+
+
+def _served_row(verdict: Mapping[str, Any], models: Mapping[str, float]) -> str | None:
+    """The table's row of the model served: where the challenger was refused, the champion's, if there is one."""
+    served = verdict.get("served") or {}
+    names = [served.get("kind"), served.get("name")] if verdict.get("accepted") else ["champion", served.get("kind")]
+    return next((name for name in names if name in models), None)
+
+
+def _served_name(night: NightReport) -> str:
+    served = (night.verdict or {}).get("served") or {}
+    version = f" version {served['version']}" if served.get("version") else ""
+    name = served.get("kind") or served.get("name")
+    return f"{words(str(name))}{version}" if name else ""
 
 
 def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -> dict[str, Any]:
@@ -127,15 +140,15 @@ def _histogram(name: str, title: str, edges: list[float], shares: list[float], l
 
 def _trace(night: NightReport) -> list[tuple[str, str]]:
     """What an answer can be traced by."""
-    publish, verdict = night.summaries.get("publish", {}), night.verdict or {}
-    served = verdict.get("served") or {}
-    model = dict.fromkeys(str(served[key]) for key in ("name", "version", "kind") if served.get(key))
+    publish, served = night.summaries.get("publish", {}), (night.verdict or {}).get("served") or {}
+    name = f", in the registry as {served['name']}" if served.get("name") else ""
     codes = sorted({str(summary["code"]) for summary in night.summaries.values() if summary.get("code")})
     found = [
         ("Run", night.run_id),
-        ("Model served", " ".join(model)),
+        ("Model served", f"{_served_name(night)}{name}" if served else None),
         ("Content hash", publish.get("content_hash")),
-        ("Published at", publish.get("address")),
+        ("Published at", publish.get("folder")),
+        ("Live", publish.get("live")),
         ("Code", ", ".join(codes)),
         ("MLflow run", night.summaries.get("train", {}).get("mlflow_run")),
     ]

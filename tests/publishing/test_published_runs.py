@@ -14,11 +14,19 @@ from nightshift.config import load
 from nightshift.publishing import records
 from nightshift.publishing.lists import load_lists
 from nightshift.publishing.manifest import config_hash
-from nightshift.publishing.read import CorruptRunError, live_manifest, open_run, read_manifest, read_table
+from nightshift.publishing.read import (
+    CorruptRunError,
+    live_manifest,
+    open_run,
+    published_before,
+    read_manifest,
+    read_table,
+)
+from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, StoreError, open_storage
-from nightshift.runs import StepError
+from nightshift.runs import StepError, open_night
 
-from tests.publishing.planted import ITEMS, USERS, day, publish, publish_live, write_lists
+from tests.publishing.planted import ITEMS, NOW, USERS, day, publish, publish_live, write_lists
 
 
 def test_every_user_finds_their_list_and_every_item_its_like(storage: Storage, tmp_path: Path) -> None:
@@ -158,3 +166,22 @@ def test_the_configurations_hash_changes_with_a_setting_and_with_nothing_else() 
     changed = config_hash(settings.model_copy(update={"lists": banned}))
     assert changed == config_hash(settings.model_copy(update={"lists": again}))
     assert changed != config_hash(settings) == config_hash(load("nightshift.yaml"))
+
+
+def test_the_lists_before_a_night_are_those_of_the_date_before_that_were_not_rolled_back(
+    address: tuple[str, str | None], tmp_path: Path
+) -> None:
+    settings = load("nightshift.yaml")
+    store = settings.store.model_copy(update={"address": address[0], "endpoint": address[1]})
+    night = open_night(settings.model_copy(update={"store": store}), day(30), home=tmp_path)
+    storage = open_storage(*address)
+    assert published_before(night) is None
+    publish_live(storage, day(27), "night", mark="a")
+    publish_live(storage, day(28), "night", mark="b")
+    publish_live(storage, day(29), "bad", mark="c")
+    publish_live(storage, day(30), "night", mark="d")
+    roll_back(storage, "home", "2011-11-28", NOW)
+    before = published_before(night)
+    assert before is not None
+    assert set(before.columns) >= {"user_id", "rank", "item_id"}
+    assert set(before["title"].str[-1]) == {"b"}

@@ -1,0 +1,117 @@
+"""The night's training, whole: from features as of three days to a model that was tested and one that serves.
+
+    ranker cut-off        test cut-off          run date
+    ------ T1 ----------------- T0 ---------------- R
+    fit two-tower | labels: fit the ranker | the test | serve
+                    refresh two-tower ---> | refresh ---> |
+
+The ranker learns from candidates that knew nothing after T1, and labels of (T1, T0]. The tested model knows nothing after
+T0. The serving model differs from it by the two-tower's refresh to R only.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nightshift.config import Settings
+from nightshift.features.snapshot import Snapshot
+from nightshift.models.coded import Coded
+from nightshift.models.fitting import Curve, fit
+from nightshift.models.two_tower import TwoTower
+from nightshift.ranking.candidates import Retriever
+from nightshift.ranking.features import assemble, find
+from nightshift.ranking.ranker import Ranker, fit_ranker
+from nightshift.ranking.two_stage import FOLDERS, TwoStage, index_for
+
+log = logging.getLogger("nightshift.ranking")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a night has learnt.
+
+    Attributes:
+        holdout: known to the test cut-off: the one to test.
+        serving: known to the run date: the one to serve.
+        curves: name -> (step, value) pairs.
+        seconds: of each part.
+    """
+
+    holdout: TwoStage
+    serving: TwoStage
+    curves: dict[str, Curve]
+    seconds: dict[str, float]
+
+    def save(self, folder: Path) -> None:
+        """Write `two_tower/`, `holdout/two_tower/` and `ranker/`."""
+        self.serving.save(folder)
+        self.holdout.two_tower.save(folder / FOLDERS["holdout"])
+
+
+def train(
+    snapshots: Sequence[Snapshot], interactions: pd.DataFrame, ranker_labels: pd.DataFrame, settings: Settings
+) -> Trained:
+    """Fit, refresh and rank, as the picture above.
+
+    Args:
+        snapshots: as of T1, T0 and R.
+        interactions: positive events; each part looks only at those it may know.
+        ranker_labels: user_id, item_id that came together in (T1, T0].
+    """
+    early, middle, late = snapshots
+    clock = _Clock()
+    first, curve = fit(early, interactions, settings)
+    clock.lap("two_tower")
+    ranker = train_ranker(first, early, ranker_labels, settings)
+    clock.lap("ranker")
+    tested, tested_curve = fit(middle, interactions, settings, warm_start=first)
+    serving, serving_curve = fit(late, interactions, settings, warm_start=tested)
+    clock.lap("refresh")
+    holdout = TwoStage(tested, ranker, settings.candidates, settings)
+    curves = {"two_tower_loss": curve, "holdout_refresh_loss": tested_curve, "serving_refresh_loss": serving_curve}
+    return Trained(holdout, replace(holdout, two_tower=serving), curves, clock.seconds)
+
+
+def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, settings: Settings) -> Ranker:
+    """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels.
+
+    Raises:
+        ValueError: a label or the two-tower model is not of the time it should be, or no candidate came true.
+    """
+    if two_tower.as_of > snapshot.as_of:
+        raise ValueError(f"the two-tower model has seen {two_tower.as_of}, the candidates are as of {snapshot.as_of}")
+    coded = Coded(snapshot)
+    users = np.unique(coded.user_positions(labels["user_id"].to_numpy()))
+    users = users[users >= 0]
+    retriever = Retriever(coded, two_tower, index_for(two_tower, coded, settings), settings.candidates)
+    candidates = retriever.candidates(users)
+    width = len(coded.items)
+    truth = coded.user_positions(labels["user_id"].to_numpy()) * width + coded.items.get_indexer(labels["item_id"])
+    keys = users[candidates["row"].to_numpy()] * width + candidates["item"].to_numpy()
+    relevant = find(truth, keys, np.ones(len(keys), dtype=bool)) >= 0
+    hits = np.bincount(candidates["row"], relevant, len(users))
+    keep = hits[candidates["row"].to_numpy()] > 0
+    candidates, relevant = candidates[keep], relevant[keep]
+    groups = np.bincount(candidates["row"], minlength=len(users))
+    log.info("ranker as of %s: %d users, %d candidates, %d came true", snapshot.as_of, (groups > 0).sum(), keep.sum(), relevant.sum())
+    ranker = fit_ranker(assemble(candidates, coded, users), relevant.astype(np.int8), groups[groups > 0], settings)
+    about = {"as_of": snapshot.as_of.isoformat(), "candidates": settings.candidates.model_dump(mode="json")}
+    return replace(ranker, about={**ranker.about, **about})
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._at = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._at, 2)
+        self._at = now

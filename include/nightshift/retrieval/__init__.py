@@ -1,0 +1,1 @@
+"""Nearest items to a vector, fast."""
