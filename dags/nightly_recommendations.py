@@ -20,14 +20,14 @@ from airflow.sdk import Param, chain, dag, setup, task, teardown
 from nightshift.config import load
 from nightshift_airflow import BusinessDayTimetable, StepOperator
 
-settings = load()
+source = load().source
 
 PATIENT = {"retries": 2, "retry_delay": timedelta(minutes=1), "retry_exponential_backoff": True}
 
 
 @dag(
-    schedule=BusinessDayTimetable(hour=2, timezone=settings.source.timezone),
-    start_date=datetime.combine(settings.source.first_day, time(), UTC),
+    schedule=BusinessDayTimetable(2, source.timezone, source.last_day and source.last_day.isoformat()),
+    start_date=datetime.combine(source.first_day, time(), UTC),
     catchup=False,
     max_active_runs=1,
     default_args=PATIENT,

@@ -17,17 +17,17 @@ DAY = dt.timedelta(days=1)
 
 
 class BusinessDayTimetable(Timetable):
-    """Daily at `hour` o'clock in `timezone`, for the business day that has just ended there."""
+    """Daily at `hour` o'clock in `timezone`, for the business day that has just ended there, up to `last_day` (ISO)."""
 
-    def __init__(self, hour: int, timezone: str) -> None:
-        self.hour, self.timezone = hour, timezone
+    def __init__(self, hour: int, timezone: str, last_day: str | None = None) -> None:
+        self.hour, self.timezone, self.last_day = hour, timezone, last_day
 
     @property
     def summary(self) -> str:
         return f"daily at {self.hour:02d}:00 {self.timezone}, for the day before"
 
     def serialize(self) -> dict[str, Any]:
-        return {"hour": self.hour, "timezone": self.timezone}
+        return {"hour": self.hour, "timezone": self.timezone, "last_day": self.last_day}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> Timetable:
@@ -48,6 +48,8 @@ class BusinessDayTimetable(Timetable):
             days.append((restriction.earliest.in_timezone("UTC") + DAY - dt.timedelta(microseconds=1)).date())
         if not restriction.catchup or not days:
             days.append(self._newest_due(pendulum.now("UTC")))
+        if self.last_day and max(days).isoformat() > self.last_day:
+            return None
         interval = self._interval(max(days))
         if restriction.latest is not None and interval.start > restriction.latest:
             return None

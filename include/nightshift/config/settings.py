@@ -52,6 +52,7 @@ class Source(Section):
     delimiter: str = ","
     timezone: str = "UTC"  # the business day's
     first_day: dt.date
+    last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
     types: dict[str, str] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
     columns: Columns

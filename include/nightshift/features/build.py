@@ -34,7 +34,7 @@ def build(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.date, sett
             bought, pairs, "item_id", item_features(settings), list(settings.source.item_attributes)
         ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False))),
         "user_item_features": pairs,
-        "user_sequences": sequences(bought, settings.features.sequence_length),
+        "user_sequences": sequences(events, cutoffs, settings.features.sequence_length),
         "cooccurrence": cooccurrence(events, cutoffs, run_date, settings),
     }
     tables = feature_tables(settings)
@@ -67,11 +67,11 @@ def user_item(known: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     keys = ["as_of", "user_id", "item_id"]
-    weight = F.col("weight").cast("decimal(18, 6)")
+    weight = F.round(F.col("weight") * 1_000_000).cast("bigint")  # exact in any order
     bought = known.where("weight > 0").withColumn("weight", weight)
     pairs = bought.groupBy(*keys).agg(*_aggregates(USER_ITEM, "events"), F.sum("weight").alias("given"))
     returned = known.where("weight <= 0").groupBy(*keys).agg(F.sum(weight).alias("taken"))
-    affinity = F.col("given") + F.coalesce("taken", F.lit(0))
+    affinity = (F.col("given") + F.coalesce("taken", F.lit(0))) / 1_000_000
     return pairs.join(returned, keys, "left").withColumn("affinity", affinity).where("affinity > 0")
 
 
@@ -81,25 +81,37 @@ def entity(
     """One row a user, or an item, with its features and its attributes as last known."""
     from pyspark.sql import functions as F
 
-    latest = [
-        F.expr(f"max_by(`{name}`, struct(event_time, event_id)) filter (where `{name}` <> '')").alias(name)
-        for name in attributes
+    keys = ["as_of", key]
+    own = bought.groupBy(*keys).agg(*_aggregates(features, "events"))
+    of_pairs = pairs.groupBy(*keys).agg(*_aggregates(features, "pairs"))
+    said = bought.groupBy(*keys, *attributes).agg(F.max("event_time").alias("at"))  # few rows, before text is compared
+    last_said = [
+        F.expr(f"max_by(`{name}`, struct(at, `{name}`)) filter (where `{name}` <> '')").alias(name) for name in attributes
     ]
-    own = bought.groupBy("as_of", key).agg(*_aggregates(features, "events"), *latest)
-    of_pairs = pairs.groupBy("as_of", key).agg(*_aggregates(features, "pairs"))
     counts = [feature.name for feature in features if feature.over == "pairs" and feature.default is not None]
-    return own.join(of_pairs, ["as_of", key], "left").fillna(0, counts)
+    rows = own.join(of_pairs, keys, "left").fillna(0, counts)
+    return rows.join(said.groupBy(*keys).agg(*last_said), keys, "left") if attributes else rows
 
 
-def sequences(bought: DataFrame, length: int) -> DataFrame:
+def sequences(events: DataFrame, cutoffs: Sequence[dt.date], length: int) -> DataFrame:
     """A user's recent items, the most recent first; an item counts once a day, and ties follow the item's id."""
     from pyspark.sql import functions as F
 
-    daily = bought.groupBy("as_of", "user_id", "age", "item_id").agg(F.max("event_time").alias("at"))
-    order = F.struct(F.col("age"), (-F.unix_micros("at")).alias("back"), F.col("item_id"))
-    recent = F.slice(F.sort_array(F.collect_list(order)), 1, length)
-    lists = daily.groupBy("as_of", "user_id").agg(recent.alias("recent"))
-    return lists.select("as_of", "user_id", F.col("recent.item_id").alias("items"), F.col("recent.age").alias("days_ago"))
+    bought = events.where("weight > 0")
+    first_known = F.min(F.struct("run_date", "event_time")).alias("first")
+    daily = bought.groupBy("user_id", "event_date", "item_id").agg(first_known)
+    newest_first = F.struct(
+        (-F.unix_date("event_date")).alias("day"),
+        (-F.unix_micros("first.event_time")).alias("moment"),
+        "item_id",
+        F.col("first.run_date").alias("known"),
+    )
+    history = daily.groupBy("user_id").agg(F.sort_array(F.collect_list(newest_first)).alias("h"))
+    each = history.withColumn("as_of", F.explode(F.array(*[F.lit(day) for day in sorted(set(cutoffs))])))
+    known = each.withColumn("h", F.expr("filter(h, line -> line.known <= as_of)")).where(F.size("h") > 0)
+    recent = known.withColumn("h", F.slice("h", 1, length))
+    ages = F.expr("transform(h, line -> unix_date(as_of) + line.day)")
+    return recent.select("as_of", "user_id", F.col("h.item_id").alias("items"), ages.alias("days_ago"))
 
 
 def cooccurrence(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.date, settings: Settings) -> DataFrame:
@@ -117,12 +129,12 @@ def cooccurrence(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.dat
     recent = events.where((F.col("weight") > 0) & (F.col("event_date") > F.lit(oldest)))
     # Items get numbers and a pair of them one number: counting pairs is the cost here, and text is slow to count.
     number = F.row_number().over(Window.partitionBy(F.lit(0)).orderBy("item_id")).cast("bigint").alias("n")
-    numbers = recent.select("item_id").distinct().select("item_id", number)
+    numbers = recent.select("item_id").distinct().select("item_id", number).persist()
     basket = F.xxhash64("user_id", "basket_id").alias("basket")
     lines = recent.join(F.broadcast(numbers), "item_id").groupBy(basket, "n").agg(F.min(first_known).alias("known"))
     size = F.count("*").over(Window.partitionBy("basket")).alias("items")
     usable = lines.where("known is not null").select("*", size)
-    usable = usable.where(F.col("items") <= settings.features.largest_basket)
+    usable = usable.where(F.col("items") <= settings.features.largest_basket).drop("items").persist()
     left = usable.select("basket", F.col("n").alias("a"), F.col("known").alias("known_a"))
     right = usable.select("basket", F.col("n").alias("b"), F.col("known").alias("known_b"))
     pair = (F.shiftleft("a", 32) + F.col("b")).alias("pair")

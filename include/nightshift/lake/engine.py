@@ -143,7 +143,7 @@ def _command(engine: Engine, port: int) -> list[str]:
     conf = PROCESS | {
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
-        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:TieredStopAtLevel=1",
+        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
     }
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--class", CONNECT_SERVER]
     command += ["--master", engine.master, "--driver-memory", engine.memory]

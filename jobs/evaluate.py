@@ -1,0 +1,88 @@
+"""Decide which model makes the night's lists: the new one, the champion, or the best baseline. Writes verdict.json.
+
+    python -m jobs.evaluate --run-date 2011-11-30
+
+Champion and challenger are tested on the same users and days, each by the weights that it had before its own test days.
+Whoever serves is a version in the registry; nobody is promoted here.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from jobs import command
+from nightshift.evaluation.compare import compare
+from nightshift.evaluation.gate import Verdict, judge
+from nightshift.evaluation.labels import labels
+from nightshift.features.snapshot import load_interactions, load_snapshot
+from nightshift.lake import Lake
+from nightshift.models.baselines import BASELINES
+from nightshift.models.two_tower import ModelFileError
+from nightshift.ranking.loading import load_recommender
+from nightshift.registry import Champion, champion_before
+from nightshift.registry.tracking import Tracking
+from nightshift.runs import Night
+
+log = logging.getLogger("nightshift")
+
+Metrics = dict[str, float]
+
+
+def evaluate(night: Night) -> dict[str, Any]:
+    trained = night.read_json("train")
+    baselines = {baseline.kind: trained["metrics"][baseline.kind] for baseline in BASELINES}
+    challenger = trained["metrics"]["two_stage"]
+    champion = champion_before(night)
+    figures, trouble = test_champion(night, champion) if champion else (None, None)
+    verdict = judge(challenger, figures, baselines, night.settings.evaluation)
+    served = choose(night, verdict, champion if figures else None, trained["mlflow_run"])
+    rows = {**trained["metrics"], **({"champion": figures} if figures else {})}
+    metric = night.settings.evaluation.metric
+    result = {
+        "run_date": night.run_date.isoformat(),
+        "served": {"name": served.name, "version": served.version, "kind": served.kind, "folder": str(served.folder)},
+        "challenger": challenger,
+        "champion": figures,
+        "baselines": baselines,
+        "accepted": verdict.accepted,
+        "reasons": [*verdict.reasons, *([trouble] if trouble else [])],
+        "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda name: (-rows[name][metric], name))],
+    }
+    night.write_json("verdict", result)
+    log.info("%s: %s", "accepted" if verdict.accepted else "refused", "; ".join(result["reasons"]))
+    return {name: result[name] for name in ("accepted", "reasons", "served")}
+
+
+def test_champion(night: Night, champion: Champion) -> tuple[Metrics | None, str | None]:
+    """The champion's metrics on tonight's test; None, and why, where it cannot be tested: then it cannot serve either."""
+    lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
+    known = load_snapshot(lake, night.run_date, night.test_cutoff, tables)
+    truth = labels(load_interactions(lake, night.run_date, tables["events"]), known.as_of, night.run_date, known)
+    try:
+        model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
+        return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], None
+    except (FileNotFoundError, ModelFileError) as error:
+        return None, f"the champion, version {champion.version}, cannot be used: {error}"
+
+
+def choose(night: Night, verdict: Verdict, champion: Champion | None, mlflow_run: str) -> Champion:
+    """Who serves: the challenger if accepted, else the champion, else the best baseline."""
+    if not verdict.accepted and champion:
+        return champion
+    tracking = Tracking(night)
+    if verdict.accepted:
+        return tracking.register("two_stage", night.folder / "model", mlflow_run)
+    return tracking.register(verdict.best_baseline, saved_baseline(night, verdict.best_baseline))
+
+
+def saved_baseline(night: Night, kind: str) -> Path:
+    """The baseline as a model's folder."""
+    baseline = next(baseline for baseline in BASELINES if baseline.kind == kind)
+    baseline().save(night.fresh_folder("baseline"))
+    return night.keep_folder("baseline")
+
+
+if __name__ == "__main__":
+    command.run(evaluate, __doc__)

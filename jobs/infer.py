@@ -1,0 +1,82 @@
+"""Make the night's lists with the model that the verdict names: for every user, for unknown ones, and for every item.
+
+    python -m jobs.infer --run-date 2011-11-30
+
+Leaves lists/: `lists` a user, `popular` for a user who is not known, `similar` an item, and the `items`, as .parquet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs import command
+from nightshift.features.snapshot import Snapshot, load_snapshot
+from nightshift.lake import Lake
+from nightshift.models.attributes import text_columns
+from nightshift.models.baselines import RecentPopularity
+from nightshift.models.coded import Coded
+from nightshift.models.recommender import Recommender
+from nightshift.ranking.loading import load_recommender
+from nightshift.ranking.reasons import with_reasons
+from nightshift.ranking.rerank import Rules, rerank
+from nightshift.ranking.similar import similar_items
+from nightshift.ranking.two_stage import TwoStage, index_for
+from nightshift.retrieval.index import load_index
+from nightshift.runs import Night
+
+CANDIDATES = 100  # scored items a user that re-ranking chooses from
+
+
+def infer(night: Night) -> dict[str, Any]:
+    verdict = night.read_json("verdict")
+    tables = night.read_json("build_features")["tables"]
+    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, tables)
+    model = served_model(night, verdict, snapshot)
+    lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), night)
+    popular = lists_for(RecentPopularity(), snapshot, [""], night).drop(columns="user_id")
+    rules = Rules(Coded(snapshot), night.settings.lists)
+    stages = (model.two_tower, model.index) if isinstance(model, TwoStage) else (None, None)
+    similar = similar_items(rules, *stages, night.settings.lists)
+    items = snapshot.items[["item_id", "sellable"]].assign(title=None, kind=None)
+    items = items.assign(**{name: snapshot.items[name] for name in text_columns(snapshot.items, "item_id")})
+
+    folder = night.fresh_folder("lists")
+    frames = {"lists": lists, "popular": popular, "similar": similar, "items": items}
+    for name, frame in frames.items():
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
+    night.keep_folder("lists")
+    by_source = lists["source"].value_counts(normalize=True)
+    return {
+        "model": {name: verdict["served"][name] for name in ("name", "version", "kind")},
+        "users": int(lists["user_id"].nunique()),
+        "entries": len(lists),
+        "items_listed": int(lists["item_id"].nunique()),
+        "sources": {source: round(float(by_source[source]), 4) for source in sorted(by_source.index)},
+    }
+
+
+def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> Recommender:
+    """The model that the verdict names. The night's index is of the new model; for a champion another one is built."""
+    served = verdict["served"]
+    model = load_recommender(Path(served["folder"]), served["kind"], night.settings)
+    if not isinstance(model, TwoStage):
+        return model
+    accepted = bool(verdict["accepted"])
+    index = load_index(night.folder / "index") if accepted else index_for(model.two_tower, Coded(snapshot), night.settings)
+    return replace(model, index=index)
+
+
+def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], night: Night) -> pd.DataFrame:
+    """Lists as they are published: scored, re-ranked, with reasons."""
+    scored = model.recommend(snapshot, user_ids, CANDIDATES)
+    return with_reasons(rerank(scored, snapshot, night.settings.lists), snapshot)
+
+
+if __name__ == "__main__":
+    command.run(infer, __doc__)
