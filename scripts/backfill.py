@@ -1,0 +1,92 @@
+"""Run past business days through Airflow's own backfill, and wait for it: `make backfill FROM=... TO=...`.
+
+Uses the Airflow that `make up` has started, or starts what it needs and stops it at the end. A day that has been run is run
+again. What is published for a day older than the live one does not go live.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nightshift.config import load
+from nightshift.runs import RunDateError, open_night
+from nightshift.runs.dates import parse_run_date
+from scripts.nightly import DAG, prepare_airflow
+from scripts.services import AIRFLOW, ServiceError, airflow_client, airflow_url, running, wait_for
+
+FINAL = ("success", "failed")
+
+
+def main() -> None:
+    try:
+        first, last = (parse_run_date(text) for text in sys.argv[1:3])
+        if last < first:
+            raise RunDateError(f"FROM {first} is after TO {last}")
+    except RunDateError as error:
+        print(f"backfill: {error}", file=sys.stderr)
+        sys.exit(2)
+    home = open_night(load(), first).home
+    prepare_airflow(home)
+    try:
+        with airflow(home / "logs"), airflow_client() as client:
+            failed = backfill(client, first, last)
+    except ServiceError as error:
+        print(f"backfill: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(1 if failed else 0)
+
+
+@contextlib.contextmanager
+def airflow(logs: Path) -> Iterator[None]:
+    """The running Airflow, or one of our own for as long as needed."""
+    with contextlib.suppress(httpx.HTTPError):
+        if httpx.get(f"{airflow_url()}/api/v2/monitor/health", timeout=5).is_success:
+            yield
+            return
+    with running(AIRFLOW, logs) as processes:
+        wait_for(f"{airflow_url()}/api/v2/monitor/health", processes, logs)
+        yield
+
+
+def backfill(client: httpx.Client, first: dt.date, last: dt.date) -> list[str]:
+    """Create the backfill and follow it to its end. Returns the days that failed."""
+    subprocess.run(["airflow", "dags", "reserialize"], check=True, capture_output=True)
+    client.patch(f"/dags/{DAG}", json={"is_paused": False}).raise_for_status()
+    command = ["airflow", "backfill", "create", "--dag-id", DAG, "--max-active-runs", "1"]
+    command += ["--from-date", first.isoformat(), "--to-date", last.isoformat(), "--reprocess-behavior", "completed"]
+    created = subprocess.run(command, capture_output=True, text=True)
+    if created.returncode != 0:
+        raise ServiceError(f"Airflow refused the backfill: {(created.stderr or created.stdout).strip().splitlines()[-1]}")
+    newest = client.get("/backfills", params={"dag_id": DAG, "order_by": "-id", "limit": 1}).raise_for_status().json()
+    identity = newest["backfills"][0]["id"]
+    print(f"Backfill {identity}: {first} to {last}, both included, one day at a time", flush=True)
+    told: dict[str, str] = {}
+    while True:
+        runs = runs_of(client, identity)
+        for day, state in runs.items():
+            if told.get(day) != state:
+                print(f"  {time.strftime('%H:%M:%S')} {day} {state}", flush=True)
+        told = runs
+        if runs and all(state in FINAL for state in runs.values()):
+            return [day for day, state in runs.items() if state == "failed"]
+        time.sleep(2)
+
+
+def runs_of(client: httpx.Client, identity: int) -> dict[str, str]:
+    """Business day -> state, of a backfill's runs."""
+    query = {"run_type": "backfill", "limit": 1000, "order_by": "logical_date"}
+    found: list[dict[str, Any]] = client.get(f"/dags/{DAG}/dagRuns", params=query).raise_for_status().json()["dag_runs"]
+    return {run["logical_date"][:10]: run["state"] for run in found if run.get("backfill_id", identity) == identity}
+
+
+if __name__ == "__main__":
+    main()
