@@ -39,7 +39,9 @@ def build_index(night: Night) -> dict[str, Any]:
             f"the {index.kind} index finds {recall:.4f} of the {NEAREST} true neighbours, at least {least} are asked for: "
             "set index.kind to flat, or lower index.min_recall"
         )
-    index.save(night.fresh_folder("index"), {"recall": recall, "queries": len(users), "as_of": snapshot.as_of.isoformat()})
+    index.save(
+        night.fresh_folder("index"), {"recall": recall, "queries": len(users), "as_of": snapshot.as_of.isoformat()}
+    )
     night.keep_folder("index")
     return {
         "kind": index.kind,

@@ -68,7 +68,9 @@ def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> R
     if not isinstance(model, TwoStage):
         return model
     accepted = bool(verdict["accepted"])
-    index = load_index(night.folder / "index") if accepted else index_for(model.two_tower, Coded(snapshot), night.settings)
+    index = (
+        load_index(night.folder / "index") if accepted else index_for(model.two_tower, Coded(snapshot), night.settings)
+    )
     return replace(model, index=index)
 
 

@@ -45,7 +45,9 @@ def ingest(night: Night) -> dict[str, Any]:
             log.info("ingest: reading %s again too: they repeat events of these days", ", ".join(map(str, later)))
             days = sorted({*days, *later})
     total = {key: sum(count[key] for count in counts) for key in ("rows_in", "kept", "quarantined", "duplicates")}
-    log.info("ingest: %(rows_in)d rows = %(kept)d kept + %(quarantined)d quarantined + %(duplicates)d duplicates", total)
+    log.info(
+        "ingest: %(rows_in)d rows = %(kept)d kept + %(quarantined)d quarantined + %(duplicates)d duplicates", total
+    )
     return {**total, "days": len(days), "staged": {k: v.as_dict() for k, v in staged.items()}, "counts": counts}
 
 
@@ -120,7 +122,9 @@ def nothing_to_judge(spark: SparkSession, table: Table) -> DataFrame:
     return spark.createDataFrame([], ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
 
 
-def not_known_before(spark: SparkSession, lake: Lake, events: DataFrame, table: Table, days: list[dt.date]) -> DataFrame:
+def not_known_before(
+    spark: SparkSession, lake: Lake, events: DataFrame, table: Table, days: list[dt.date]
+) -> DataFrame:
     """Without the events that an earlier run date, not read now, has already."""
     from pyspark.sql import functions as F
 

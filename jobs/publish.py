@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from jobs import command
 from nightshift.publishing.lists import load_lists
 from nightshift.publishing.manifest import Model, config_hash
 from nightshift.publishing.pointer import make_live
@@ -21,8 +22,6 @@ from nightshift.publishing.prune import prune
 from nightshift.publishing.publish import Origin, publish_run
 from nightshift.publishing.storage import store_of
 from nightshift.runs import Night, StepError, code_version
-
-from jobs import command
 
 READS_TABLES = ("ingest", "validate_events", "build_features", "train")  # a later one's version of a table counts
 

@@ -65,7 +65,9 @@ def backfill(client: httpx.Client, first: dt.date, last: dt.date) -> list[str]:
     command += ["--from-date", first.isoformat(), "--to-date", last.isoformat(), "--reprocess-behavior", "completed"]
     created = subprocess.run(command, capture_output=True, text=True)
     if created.returncode != 0:
-        raise ServiceError(f"Airflow refused the backfill: {(created.stderr or created.stdout).strip().splitlines()[-1]}")
+        raise ServiceError(
+            f"Airflow refused the backfill: {(created.stderr or created.stdout).strip().splitlines()[-1]}"
+        )
     newest = client.get("/backfills", params={"dag_id": DAG, "order_by": "-id", "limit": 1}).raise_for_status().json()
     identity = newest["backfills"][0]["id"]
     print(f"Backfill {identity}: {first} to {last}, both included, one day at a time", flush=True)

@@ -17,9 +17,7 @@ from nightshift.runs import Night, open_night
 from scripts.lookup import lookup_service
 
 DAG = "nightly_recommendations"
-STEPS = (
-    "ingest validate_events build_features train build_index evaluate infer validate_lists promote publish report"
-).split()
+STEPS = ["ingest", "validate_events", "build_features", "train", "build_index", "evaluate", "infer", "validate_lists", "promote", "publish", "report"]
 
 
 def main() -> None:

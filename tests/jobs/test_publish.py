@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from jobs.publish import publish
+from jobs.rollback import main as rollback
 from nightshift.config import load
 from nightshift.publishing.read import list_manifests, live_manifest
 from nightshift.publishing.storage import Storage, store_of
 from nightshift.runs import Night, StepError, open_night
-
-from jobs.publish import publish
-from jobs.rollback import main as rollback
 from tests.publishing.planted import day, write_lists
 
 

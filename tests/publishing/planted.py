@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from nightshift.publishing.lists import Lists, load_lists
 from nightshift.publishing.manifest import Manifest, Model, Run
 from nightshift.publishing.pointer import Move, make_live

@@ -13,6 +13,7 @@ import boto3
 import pytest
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
 from nightshift.publishing.storage import Storage, open_storage
 
 BUCKET = "published-lists"

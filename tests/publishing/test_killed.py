@@ -12,7 +12,6 @@ from pathlib import Path
 from nightshift.publishing.read import live_manifest, open_run, read_manifest, read_table
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import open_storage
-
 from tests.publishing.planted import NOW, day, publish, publish_live
 
 STEPS = {"tempfile.mkstemp", "shutil.copyfile", "os.rename", "os.link", "http.client.send"}  # Python's audit events

@@ -7,11 +7,11 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Pointer, back, forward, keeps, make_live, read_pointer
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage
-
 from tests.publishing.planted import NOW, announce, announce_live, day
 
 

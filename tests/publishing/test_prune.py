@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+
 from nightshift.publishing.pointer import read_pointer
 from nightshift.publishing.prune import prune
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage
-
 from tests.publishing.planted import NOW, announce, announce_live, day
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pyarrow.parquet as pq
 import pytest
+
 from nightshift.config import load
 from nightshift.publishing import records
 from nightshift.publishing.lists import load_lists
@@ -25,7 +26,6 @@ from nightshift.publishing.read import (
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, StoreError, open_storage
 from nightshift.runs import StepError, open_night
-
 from tests.publishing.planted import ITEMS, NOW, USERS, day, publish, publish_live, write_lists
 
 

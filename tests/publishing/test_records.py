@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nightshift.publishing import records
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
+
 from nightshift.publishing.shards import open_shard, write_shard
 
 RECORDS = [(b"u:%05d" % number, b"value %d " % number * (number % 400)) for number in range(2_000)]

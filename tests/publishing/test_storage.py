@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from nightshift.config.settings import Store
 from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, open_storage
-from pydantic import ValidationError
 
 
 def test_what_is_written_is_read(storage: Storage) -> None:

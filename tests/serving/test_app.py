@@ -15,13 +15,13 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from starlette.applications import Starlette
+
 from nightshift.publishing.storage import Storage, open_storage
 from nightshift.serving.app import ID_BYTES, ROUTES, Limits, Service, make_app
 from nightshift.serving.follower import Follower
 from nightshift.serving.metrics import Metrics
-from openapi_spec_validator import validate
-from starlette.applications import Starlette
-
 from tests.publishing.planted import ITEMS, USERS, day, publish_live
 
 STAMP = {

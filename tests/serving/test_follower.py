@@ -7,13 +7,13 @@ import weakref
 from pathlib import Path
 
 import pytest
+
 from nightshift.publishing.pointer import make_live, read_pointer
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, StoreError
 from nightshift.serving import follower as following
 from nightshift.serving.follower import Follower
 from nightshift.serving.metrics import Metrics
-
 from tests.publishing.planted import NOW, day, publish, publish_live
 
 

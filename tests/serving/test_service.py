@@ -19,9 +19,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import open_storage
-
 from tests.publishing.planted import ITEMS, NOW, USERS, day, publish_live
 
 Address = tuple[str, str | None]

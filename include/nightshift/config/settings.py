@@ -54,7 +54,9 @@ class Source(Section):
     first_day: dt.date
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
-    types: dict[str, str] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
+    types: dict[
+        str, str
+    ] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
     columns: Columns
     event_types: list[EventType] = Field(min_length=1)
     contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
@@ -125,26 +127,28 @@ class TwoTower(Section):
 
 
 class Ranker(Section):
-    trees: PositiveInt = 200
-    leaves: PositiveInt = 31
-    learning_rate: float = 0.05
-    min_leaf: PositiveInt = 50
-    feature_share: Share = 0.7  # of the features, a tree may use
-    user_share: Share = 0.8  # of the users, a tree is grown on
+    trees: PositiveInt = 150
+    leaves: PositiveInt = 15
+    learning_rate: float = Field(default=0.04, gt=0)
+    min_leaf: PositiveInt = 100
+    l2: float = Field(default=10.0, ge=0)
+    feature_share: float = Field(default=0.7, gt=0, le=1)  # of the features, that a tree may use
+    user_share: float = Field(default=0.8, gt=0, le=1)  # of the users, that a tree is grown on
 
 
 class Index(Section):
-    kind: Literal["flat", "hnsw"] = "hnsw"
+    kind: Literal["auto", "flat", "hnsw"] = "auto"  # flat is exact; auto: flat up to `exact_up_to` items, then hnsw
+    exact_up_to: PositiveInt = 20_000
     min_recall: Share = 0.95  # recall@100 against exact search, gated
 
 
 class Candidates(Section):
     """How many candidates each source may bring for a user."""
 
-    two_tower: int = 100
-    cooccurrence: int = 100
-    repeat: int = 100
-    trending: int = 50
+    two_tower: PositiveInt = 80
+    cooccurrence: PositiveInt = 50
+    repeat: PositiveInt = 100
+    trending: PositiveInt = 40
 
 
 class Lists(Section):

@@ -97,9 +97,7 @@ def _validate(context: Any, gx: Any, name: str, frame: pd.DataFrame, parameters:
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
     expectations = context.suites.add(gx.ExpectationSuite(name=name, expectations=suite["expectations"]))
     validation = context.validation_definitions.add(
-        gx.ValidationDefinition(
-            name=name, data=asset.add_batch_definition_whole_dataframe(name), suite=expectations
-        )
+        gx.ValidationDefinition(name=name, data=asset.add_batch_definition_whole_dataframe(name), suite=expectations)
     )
     result = validation.run(
         batch_parameters={"dataframe": frame}, expectation_parameters=dict(parameters), result_format="SUMMARY"
@@ -144,7 +142,9 @@ def _observed(result: Mapping[str, Any]) -> str:
 def _allowed(kwargs: Mapping[str, Any]) -> str:
     bounds = [kwargs.get("min_value"), kwargs.get("max_value")]
     if any(bound is not None for bound in bounds):
-        low, high = ("…" if bound is None else f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in bounds)
+        low, high = (
+            "…" if bound is None else f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in bounds
+        )
         return f"{low} to {high}"
     for key in ("value_set", "regex", "type_", "column_set", "value"):
         if key in kwargs:

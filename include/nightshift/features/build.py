@@ -29,7 +29,9 @@ def build(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.date, sett
     pairs = user_item(known).persist()
     bought = known.where("weight > 0")
     frames = {
-        "user_features": entity(bought, pairs, "user_id", user_features(settings), list(settings.source.user_attributes)),
+        "user_features": entity(
+            bought, pairs, "user_id", user_features(settings), list(settings.source.user_attributes)
+        ),
         "item_features": entity(
             bought, pairs, "item_id", item_features(settings), list(settings.source.item_attributes)
         ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False))),
@@ -86,7 +88,8 @@ def entity(
     of_pairs = pairs.groupBy(*keys).agg(*_aggregates(features, "pairs"))
     said = bought.groupBy(*keys, *attributes).agg(F.max("event_time").alias("at"))  # few rows, before text is compared
     last_said = [
-        F.expr(f"max_by(`{name}`, struct(at, `{name}`)) filter (where `{name}` <> '')").alias(name) for name in attributes
+        F.expr(f"max_by(`{name}`, struct(at, `{name}`)) filter (where `{name}` <> '')").alias(name)
+        for name in attributes
     ]
     counts = [feature.name for feature in features if feature.over == "pairs" and feature.default is not None]
     rows = own.join(of_pairs, keys, "left").fillna(0, counts)
@@ -139,15 +142,19 @@ def cooccurrence(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.dat
     right = usable.select("basket", F.col("n").alias("b"), F.col("known").alias("known_b"))
     pair = (F.shiftleft("a", 32) + F.col("b")).alias("pair")
     met = left.join(right, "basket").where("a < b").select(pair, F.greatest("known_a", "known_b").alias("known"))
-    counts = _as_of_each(met.groupBy("pair", "known").agg(F.count("*").alias("met")), days)
-    pairs = counts.groupBy("as_of", "pair").agg(F.sum("met").alias("baskets")).where("baskets >= 2")
+    by_cutoff = [F.count_if(F.col("known") <= day).alias(f"by_{n}") for n, day in enumerate(days)]
+    counts = met.groupBy("pair").agg(*by_cutoff).where(F.col(f"by_{len(days) - 1}") >= 2)
+    each = F.array(*[F.struct(day.alias("as_of"), F.col(f"by_{n}").alias("baskets")) for n, day in enumerate(days)])
+    pairs = counts.select("pair", F.explode(each).alias("each")).select("pair", "each.*").where("baskets >= 2")
     alone = _as_of_each(usable.groupBy("n", "known").agg(F.count("*").alias("lines")), days)
     sizes = alone.groupBy("as_of", "n").agg(F.sum("lines").alias("size"))
 
     named = F.broadcast(sizes.join(numbers, "n"))
     of_a = named.select("as_of", F.col("n").alias("a"), F.col("item_id").alias("item_a"), F.col("size").alias("size_a"))
     of_b = named.select("as_of", F.col("n").alias("b"), F.col("item_id").alias("item_b"), F.col("size").alias("size_b"))
-    apart = pairs.select("as_of", "baskets", F.shiftright("pair", 32).alias("a"), F.expr("pair & 4294967295").alias("b"))
+    apart = pairs.select(
+        "as_of", "baskets", F.shiftright("pair", 32).alias("a"), F.expr("pair & 4294967295").alias("b")
+    )
     scored = (
         apart.join(of_a, ["as_of", "a"])
         .join(of_b, ["as_of", "b"])

@@ -63,7 +63,9 @@ def user_features(settings: Settings) -> list[Feature]:
         Feature("mean_price", "double", _mean("price"), "mean price of a unit over the user's events", default=None),
         Feature("mean_basket_items", "double", "count(*) / count(distinct basket_id)", "mean events a basket"),
         Feature("items_all", "bigint", "count(*)", "different items so far", over="pairs"),
-        Feature("repeat_share", "double", repeats, "share of the user's items bought in two baskets or more", over="pairs"),
+        Feature(
+            "repeat_share", "double", repeats, "share of the user's items bought in two baskets or more", over="pairs"
+        ),
     ]
 
 
@@ -103,7 +105,10 @@ def feature_tables(settings: Settings) -> dict[str, Table]:
     def columns(keys: dict[str, str], features: Sequence[Feature], rest: dict[str, str]) -> dict[str, str]:
         return {**keys, "as_of": "date", **{feature.name: feature.type for feature in features}, **rest}
 
-    text = {"user": dict.fromkeys(source.user_attributes, "string"), "item": dict.fromkeys(source.item_attributes, "string")}
+    text = {
+        "user": dict.fromkeys(source.user_attributes, "string"),
+        "item": dict.fromkeys(source.item_attributes, "string"),
+    }
     user, item = {"user_id": "string"}, {"item_id": "string"}
     tables = [
         Table("user_features", columns(user, user_features(settings), text["user"])),

@@ -89,7 +89,7 @@ def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
     """Start a local server without waiting for it; a shared one that runs already is used as it is.
 
     Returns:
-        Its `port` on loopback and its `pid`.
+        Its `port` on loopback, its `pid` and when that `started`, in the kernel's ticks.
     """
     folder = home / "engine"
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
                 cwd=folder,
                 start_new_session=True,
             )
-        server = {"port": port, "pid": process.pid}
+        server = {"port": port, "pid": process.pid, "started": _started(process.pid)}
         if shared:
             (folder / "server.json").write_text(json.dumps(server))
     log.info("engine: Spark Connect server %d starting on port %d", process.pid, port)
@@ -119,10 +119,9 @@ def running(home: Path) -> dict[str, int] | None:
     """The shared server of this home, if its process lives."""
     try:
         server: dict[str, int] = json.loads((home / "engine" / "server.json").read_text())
-        command = Path(f"/proc/{server['pid']}/cmdline")
-        if command.parent.parent.exists() and CONNECT_SERVER.encode() not in command.read_bytes():
-            return None  # the number was given to another process
         os.kill(server["pid"], 0)
+        if _started(server["pid"]) != server["started"]:
+            return None  # the number was given to another process
     except (OSError, ValueError, KeyError):
         return None
     return server
@@ -135,6 +134,14 @@ def stop(home: Path) -> bool:
     if server:
         _end(server["pid"])
     return server is not None
+
+
+def _started(pid: int) -> int:
+    """When a process started, in clock ticks since boot; 0 on a system without /proc."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def _command(engine: Engine, port: int) -> list[str]:

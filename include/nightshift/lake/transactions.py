@@ -107,7 +107,9 @@ class Lake:
         condition = None
         for column, operator, value in where:
             kind = dataset.schema.field(column).type
-            scalar = pa.scalar(dt.date.fromisoformat(value) if kind == pa.date32() and isinstance(value, str) else value)
+            scalar = pa.scalar(
+                dt.date.fromisoformat(value) if kind == pa.date32() and isinstance(value, str) else value
+            )
             term = getattr(ds.field(column), operators[operator])(scalar.cast(kind))
             condition = term if condition is None else condition & term
         return dataset.to_table(columns=list(columns) if columns else None, filter=condition)
@@ -237,7 +239,9 @@ class Lake:
 
     def _sweep(self, folder: Path, run_dates: tuple[str, ...]) -> None:
         """Remove stages for these run dates that never were committed."""
-        live = {Path(uri).parts[-3] for uri in self.open(folder.name).file_uris()} if self.exists(folder.name) else set()
+        live = (
+            {Path(uri).parts[-3] for uri in self.open(folder.name).file_uris()} if self.exists(folder.name) else set()
+        )
         for marker in folder.glob("stage-*.uncommitted"):
             if set(json.loads(marker.read_text() or "[]")) & set(run_dates):
                 if marker.stem not in live:  # else it was committed, and killed before it could say so

@@ -14,6 +14,7 @@ from nightshift.landing.source import UNREADABLE
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+
 def judge(rows: DataFrame, source: Source) -> DataFrame:
     """Every row as an event, with the `reason` why it cannot be one, if there is any.
 

@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Bags:
-    """Hashed words of several rows, end to end: row r has words[starts[r] : starts[r + 1]], the last all that remain."""
+    """Hashed words of rows, end to end: row r has words[starts[r] : starts[r + 1]], the last all that remain."""
 
     words: np.ndarray
     starts: np.ndarray

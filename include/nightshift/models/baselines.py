@@ -1,6 +1,7 @@
 """What a shop would do without a model. They learn nothing, so a folder of them is one small JSON file.
 
-A model is worth its cost only where it beats these on the same users; a first night without such a model serves the best of them.
+A model is worth its cost only where it beats these on the same users; a first night without such a model serves the best
+of them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
-from nightshift.models.coded import Coded, expand
-from nightshift.models.recommender import RECENT_DAYS, SOURCES, lists_of, popular
-from nightshift.models.rows import top_of_rows
+from nightshift.models.coded import Coded
+from nightshift.models.recommender import NOTHING, RECENT_DAYS, Entries, lists_of, popular
+from nightshift.models.rows import expand, top_of_rows
 
 FILE = "baseline.json"
 
@@ -44,7 +45,7 @@ class Popularity(_Saved):
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`."""
         coded = Coded(snapshot)
-        return lists_of(coded, user_ids, *_nothing(), k, fill=popular(coded, self.days))
+        return lists_of(coded, user_ids, NOTHING, k, popular(coded, self.days))
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,8 @@ class Repeat(_Saved):
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`."""
         coded = Coded(snapshot)
-        rows, items, scores = bought(coded, coded.user_positions(user_ids))
-        sources = np.full(len(rows), SOURCES.index("repeat"))
-        return lists_of(coded, user_ids, rows, items, scores, sources, k, fill=popular(coded))
+        own = Entries.of(*bought(coded, coded.user_positions(user_ids)), "repeat")
+        return lists_of(coded, user_ids, own, k, popular(coded))
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ class ItemItem(_Saved):
         """See `Recommender`."""
         coded = Coded(snapshot)
         recent = coded.recent(coded.user_positions(user_ids), self.length, self.half_life_days)
-        rows, items, scores, _ = top_of_rows(recent @ coded.cooccurrence, k, coded.sellable)
-        sources = np.full(len(rows), SOURCES.index("cooccurrence"))
-        return lists_of(coded, user_ids, rows, items, scores, sources, k, fill=popular(coded))
+        row, item, score, _ = top_of_rows(recent @ coded.cooccurrence, k, coded.sellable)
+        return lists_of(coded, user_ids, Entries.of(row, item, score, "cooccurrence"), k, popular(coded))
 
 
 BASELINES: tuple[type[Popularity | Repeat | ItemItem], ...] = (Popularity, RecentPopularity, Repeat, ItemItem)
@@ -122,7 +121,3 @@ def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:
     if value["kind"] not in kinds:
         raise ValueError(f"{folder / FILE}: kind {value['kind']!r} is none of {', '.join(kinds)}")
     return kinds[value["kind"]](**value["parameters"])
-
-
-def _nothing() -> tuple[np.ndarray, ...]:
-    return tuple(np.empty(0, dtype=dtype) for dtype in (np.int64, np.int64, np.float64, np.int64))

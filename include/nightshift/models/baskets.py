@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nightshift.models.coded import expand
+from nightshift.models.rows import expand
 
 STEPS = 20
 """Buckets of elapsed days and of counts, two a doubling; the last stands for everything longer, and for never."""

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from nightshift.features.snapshot import Snapshot
+from nightshift.models.rows import expand
 
 
 @dataclass(frozen=True)
@@ -79,31 +80,12 @@ class Coded:
         return self.users.get_indexer(np.asarray(user_ids, dtype=object))
 
     def recent(self, users: np.ndarray, length: int, half_life: float) -> sparse.csr_array:
-        """(users, items): the last `length` items of each, weighted by 2^(-days ago / half life); unknown users are empty."""
+        """(users, items): the last `length` items of each, weighted by 2^(-days ago / half life); of -1, nothing."""
         rows, places = expand(self.sequences[0], users, length)
         items, days = self.sequences[1][places], self.sequences[2][places]
         known = items >= 0
         weights = np.exp2(-days[known] / half_life)
         return sparse.csr_array((weights, (rows[known], items[known])), shape=(len(users), len(self.items)))
-
-
-def expand(starts: np.ndarray, wanted: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Where the entries of the `wanted` groups lie in arrays whose group g is [starts[g], starts[g + 1]).
-
-    Args:
-        wanted: groups; -1 stands for an empty one.
-        length: at most so many of each, from its start.
-
-    Returns:
-        for each entry, its row in `wanted` and its place.
-    """
-    group = np.maximum(wanted, 0)
-    counts = np.where(wanted >= 0, starts[group + 1] - starts[group], 0)
-    if length is not None:
-        counts = np.minimum(counts, length)
-    rows = np.repeat(np.arange(len(wanted)), counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return rows, starts[group][rows] + within
 
 
 def _joined(lists: pd.Series, dtype: type) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Fit a two-tower model, or refresh one with what has happened since: sampled softmax over the items of a batch.
 
 An epoch takes each basket with a chance that halves every `half_life_days`, so that a night costs the same after years
-of events, and old habits fade. The candidates of a batch are its own items; what that favours is taken back by subtracting
-the log of each item's chance to be there (log-Q; Bengio and Senécal 2008, doi 10.1109/TNN.2007.912312; Yi et al. 2019).
+of events, and old habits fade. The candidates of a batch are its own items; what that favours is taken back by
+subtracting the log of each item's chance to be there (log-Q: Bengio and Senécal 2008, doi 10.1109/TNN.2007.912312;
+Yi et al. 2019).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def fit(
 
     Args:
         interactions: positive events; later ones are not looked at. See `baskets_of`.
-        warm_start: go on from this model with `refresh_epochs`; items new since get rows, which start from their titles.
+        warm_start: go on from this model with `refresh_epochs`; items new since start from their titles' words.
 
     Returns:
         the model, and its training loss by step. The same input gives the same bytes on CPU, with the same threads.
@@ -111,7 +112,9 @@ def _train(
     config = settings.two_tower
     rng = np.random.default_rng(settings.seed)
     chance = np.exp2(-baskets.age(snapshot.as_of) / config.half_life_days)
-    orders = [_epoch(chance, config.batch_baskets, rng) for _ in range(config.refresh_epochs if refresh else config.epochs)]
+    orders = [
+        _epoch(chance, config.batch_baskets, rng) for _ in range(config.refresh_epochs if refresh else config.epochs)
+    ]
     batches = [batch for order in orders for batch in order]
     rate = config.learning_rate * (config.refresh_rate if refresh else 1.0)
     optimizer = torch.optim.Adam(towers.parameters(), lr=rate, fused=True)
@@ -126,7 +129,9 @@ def _train(
         schedule.step()
         curve.append((step, loss.detach().item()))
         if (step + 1) % 100 == 0 or step + 1 == len(batches):
-            log.info("two-tower as of %s: step %d of %d, loss %.3f", snapshot.as_of, step + 1, len(batches), curve[-1][1])
+            log.info(
+                "two-tower as of %s: step %d of %d, loss %.3f", snapshot.as_of, step + 1, len(batches), curve[-1][1]
+            )
     return curve
 
 
@@ -156,7 +161,9 @@ class _BatchMaker:
         candidates, column = np.unique(item, return_inverse=True)
         size = self.baskets.size[which]
         log_chance = np.log(-np.expm1(len(which) * np.minimum(self.log_absent[candidates], -1e-9)))
-        users = UserInputs.of(self.baskets.contexts(which, self.length), _rows(self.words, self.user[which]), self.device)
+        users = UserInputs.of(
+            self.baskets.contexts(which, self.length), _rows(self.words, self.user[which]), self.device
+        )
         arrays = candidates, log_chance.astype(np.float32), row, column, (size**-0.5)[row].astype(np.float32)
         return Batch(users, *(torch.from_numpy(array).to(self.device) for array in arrays))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
+from nightshift.models.rows import ranked
 
 COLUMNS = ["user_id", "rank", "item_id", "score", "source"]
 SOURCES = ("repeat", "cooccurrence", "two_tower", "trending")
@@ -29,7 +31,7 @@ class Recommender(Protocol):
         """The best `k` items a user, fewer where fewer can be sold; for a user that is not known, the popular ones.
 
         Returns:
-            `COLUMNS`: users in the order given, `rank` from 1 (int32), `score` (float64, falling with rank) and
+            `COLUMNS`: users in the order given, `rank` from 1 (int32), `score` (float64, never rising with rank) and
             `source` (one of `SOURCES`).
         """
         ...
@@ -39,70 +41,83 @@ class Recommender(Protocol):
         ...
 
 
-def popular(coded: Coded, days: int | None = RECENT_DAYS) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Entries:
+    """Items for users, in any order: row of the user, item position, score, and position in `SOURCES`."""
+
+    row: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+    source: np.ndarray
+
+    @classmethod
+    def of(cls, row: np.ndarray, item: np.ndarray, score: np.ndarray, source: str) -> Entries:
+        """Entries that all come from one source."""
+        return cls(row, item, score.astype(np.float64), np.full(len(row), SOURCES.index(source)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Entries]) -> Entries:
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__annotations__))
+
+    def take(self, which: np.ndarray) -> Entries:
+        return Entries(*(getattr(self, name)[which] for name in self.__annotations__))
+
+
+NOTHING = Entries.of(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0), SOURCES[0])
+
+
+@dataclass(frozen=True)
+class Popular:
+    """Sellable items, the most popular first, and scores in (0, 1) that fall with the rank."""
+
+    items: np.ndarray
+    scores: np.ndarray
+
+
+def popular(coded: Coded, days: int | None = RECENT_DAYS) -> Popular:
     """Every sellable item, the most bought in the last `days` (None: ever) first.
 
-    Returns:
-        item positions, and a score in (0, 1) that falls with the rank: ties go to the item bought more often ever, then
-        to the one whose id sorts first.
+    Ties go to the item bought more often ever, then to the one whose id sorts first.
     """
     ever = coded.item_column("events_all")
     events = ever if days is None else coded.item_column(coded.window("events", days))
     where = np.flatnonzero(coded.sellable)
     order = where[np.lexsort((where, -ever[where], -events[where]))]
-    return order, 1 - (np.arange(len(order)) + 1) / (len(order) + 1)
+    return Popular(order, 1 - (np.arange(len(order)) + 1) / (len(order) + 1))
 
 
-def lists_of(
-    coded: Coded, user_ids: Sequence[str], rows: np.ndarray, items: np.ndarray, scores: np.ndarray, sources: np.ndarray,
-    k: int, fill: tuple[np.ndarray, np.ndarray] | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """Lists from scored entries: per user the best `k`, each item once, ties to the item whose id sorts first.
+def lists_of(coded: Coded, user_ids: Sequence[str], entries: Entries, k: int, fill: Popular) -> pd.DataFrame:
+    """Each user's best `k` entries as rows; an item that is there twice counts once, with its higher score.
 
     Args:
-        rows: which of `user_ids` an entry is for; any order.
-        items, scores, sources: position in `coded.items`, score, and position in `SOURCES` of an entry.
-        fill: what `popular` returned: completes lists that are short, with scores below the user's others.
+        fill: completes lists that are short, with scores below the user's others.
+
+    Returns:
+        `COLUMNS`; see `Recommender`.
     """
-    if fill is not None:
-        rows, items, scores, sources = _filled(rows, items, scores, sources, len(user_ids), k, fill)
-    best = np.lexsort((sources, -scores, items, rows))
+    entries = Entries.joined([entries, _fillers(entries, len(user_ids), k, fill)])
+    best = np.lexsort((entries.source, -entries.score, entries.item, entries.row))
     first = np.ones(len(best), dtype=bool)
-    first[1:] = (np.diff(rows[best]) != 0) | (np.diff(items[best]) != 0)
-    rows, items, scores, sources = (column[best[first]] for column in (rows, items, scores, sources))
-    order, rank = ranked(rows, items, scores, k)
+    first[1:] = (np.diff(entries.row[best]) != 0) | (np.diff(entries.item[best]) != 0)
+    entries = entries.take(best[first])
+    order, rank = ranked(entries.row, entries.item, entries.score, k)
+    entries = entries.take(order)
     return pd.DataFrame(
         {
-            "user_id": np.asarray(user_ids, dtype=object)[rows[order]],
+            "user_id": np.asarray(user_ids, dtype=object)[entries.row],
             "rank": rank.astype(np.int32),
-            "item_id": coded.item_ids[items[order]],
-            "score": scores[order].astype(np.float64),
-            "source": np.asarray(SOURCES, dtype=object)[sources[order]],
+            "item_id": coded.item_ids[entries.item],
+            "score": entries.score,
+            "source": np.asarray(SOURCES, dtype=object)[entries.source],
         }
     )
 
 
-def ranked(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best `k` entries of each row: which they are, by row and rank, and their ranks from 1."""
-    order = np.lexsort((items, -scores, rows))
-    sorted_rows = rows[order]
-    starts = np.flatnonzero(np.diff(sorted_rows, prepend=-1)) if len(rows) else np.empty(0, dtype=np.int64)
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order))) + 1
-    return order[rank <= k], rank[rank <= k]
-
-
-def _filled(
-    rows: np.ndarray, items: np.ndarray, scores: np.ndarray, sources: np.ndarray, users: int, k: int,
-    fill: tuple[np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """The entries and, for users with fewer than `k`, the first 2k of `fill`: enough, as at most k are there already."""
-    short = np.flatnonzero(np.bincount(rows, minlength=users) < k)
-    fill_items, fill_scores = (column[: 2 * k] for column in fill)
+def _fillers(entries: Entries, users: int, k: int, fill: Popular) -> Entries:
+    """The first 2k popular items for each user with fewer than `k` entries: enough, since fewer than k are there."""
+    short = np.flatnonzero(np.bincount(entries.row, minlength=users) < k)
     lowest = np.zeros(users)
-    np.minimum.at(lowest, rows, scores)
-    return (
-        np.concatenate([rows, np.repeat(short, len(fill_items))]),
-        np.concatenate([items, np.tile(fill_items, len(short))]),
-        np.concatenate([scores, (lowest[short][:, None] + fill_scores[None, :] - 1).ravel()]),
-        np.concatenate([sources, np.full(len(short) * len(fill_items), SOURCES.index("trending"))]),
-    )
+    np.minimum.at(lowest, entries.row, entries.score)
+    items, scores = fill.items[: 2 * k], fill.scores[: 2 * k]
+    score = (lowest[short][:, None] - 1 + scores).ravel()
+    return Entries.of(np.repeat(short, len(items)), np.tile(items, len(short)), score, "trending")

@@ -1,6 +1,7 @@
 """The two networks: items and users as vectors whose inner product says how well they fit.
 
-Yi et al. (2019), Sampling-bias-corrected neural modeling for large corpus item recommendations, doi 10.1145/3298689.3346996.
+Yi et al. (2019), Sampling-bias-corrected neural modeling for large corpus item recommendations,
+doi 10.1145/3298689.3346996.
 """
 
 from __future__ import annotations
@@ -62,13 +63,17 @@ class Towers(nn.Module):
         self.user_words = nn.EmbeddingBag(USER_BUCKETS, dimension, mode="mean")
         self.count = nn.Embedding(STEPS, dimension)
         self.last = nn.Embedding(STEPS, dimension)
-        self.mix = nn.Sequential(nn.Linear(2 * dimension, 2 * dimension), nn.GELU(), nn.Linear(2 * dimension, dimension))
+        self.mix = nn.Sequential(
+            nn.Linear(2 * dimension, 2 * dimension), nn.GELU(), nn.Linear(2 * dimension, dimension)
+        )
         for table in (self.item_id, self.item_words):
             nn.init.normal_(table.weight, std=0.02)
         for table in (self.user_words, self.count, self.last):
             nn.init.normal_(table.weight, std=0.1)
         nn.init.zeros_(self.elapsed.weight)
-        with torch.no_grad():  # at first a user is the sum of recent items, so that a good start for items is one for users
+        with (
+            torch.no_grad()
+        ):  # at first a user is the sum of recent items, so that a good start for items is one for users
             self.mix[2].weight.mul_(0.1)
             self.item_numbers.weight.mul_(0.1)
 

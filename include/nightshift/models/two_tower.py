@@ -1,4 +1,4 @@
-"""The two-tower model: vectors for items and users, kept as safetensors with a JSON beside it that says what made it."""
+"""The two-tower model: vectors for items and users, kept as safetensors, with a JSON that says what made it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.attributes import Scale, bags
 from nightshift.models.baskets import steps
-from nightshift.models.coded import Coded, expand
-from nightshift.models.recommender import SOURCES, lists_of, popular, ranked
+from nightshift.models.coded import Coded
+from nightshift.models.recommender import NOTHING, Entries, lists_of, popular
+from nightshift.models.rows import expand, ranked
 from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
 
 BLOCK = 1024  # users at a time
@@ -68,7 +69,7 @@ class TwoTower:
         return self.item_ids, F.normalize(self.raw_items, dim=1).cpu().numpy()
 
     def user_vectors(self, snapshot: Snapshot, user_ids: Sequence[str]) -> np.ndarray:
-        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of them; nothing, for an unknown user."""
+        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of each: nothing, of an unknown user."""
         coded = Coded(snapshot)
         return self.vectors_at(coded, coded.user_positions(user_ids))
 
@@ -90,15 +91,14 @@ class TwoTower:
         vectors = self.item_vectors()[1][at[items]]
         users = coded.user_positions(user_ids)
         known = np.flatnonzero(users >= 0)
-        found: list[tuple[np.ndarray, ...]] = [(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))]
-        for begin in range(0, len(known), BLOCK):
+        found = [NOTHING]
+        for begin in range(0, len(known) if len(items) else 0, BLOCK):
             rows = known[begin : begin + BLOCK]
-            scores = (self.vectors_at(coded, users[rows]) @ vectors.T).ravel()
-            best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores, k)
-            found.append((rows[best // max(len(items), 1)], items[best % max(len(items), 1)], scores[best]))
-        row, item, score = (np.concatenate(column) for column in zip(*found, strict=True))
-        source = np.full(len(row), SOURCES.index("two_tower"))
-        return lists_of(coded, user_ids, row, item, score.astype(np.float64), source, k, fill=popular(coded))
+            scores = self.vectors_at(coded, users[rows]) @ vectors.T
+            best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores.ravel(), k)
+            row, column = np.divmod(best, len(items))
+            found.append(Entries.of(rows[row], items[column], scores[row, column], "two_tower"))
+        return lists_of(coded, user_ids, Entries.joined(found), k, popular(coded))
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors` and `model.json`; the same model gives the same bytes."""
@@ -117,7 +117,11 @@ class TwoTower:
         context = np.zeros((len(users), length), dtype=np.int64)
         elapsed, known = np.zeros_like(context), np.zeros(context.shape, dtype=bool)
         at = known_items[items[places]]
-        context[rows, within], elapsed[rows, within], known[rows, within] = np.maximum(at, 0), steps(days[places]), at >= 0
+        context[rows, within], elapsed[rows, within], known[rows, within] = (
+            np.maximum(at, 0),
+            steps(days[places]),
+            at >= 0,
+        )
         about = coded.snapshot.users.reindex(pd.RangeIndex(len(coded.users))).iloc[users]
         about = about.where(pd.Series(users >= 0, index=about.index)) if (users < 0).any() else about
         words = bags(about, self.about["user_attributes"], USER_BUCKETS)

@@ -1,4 +1,4 @@
-"""What a user might want next: the best of four sources, merged, a row a (user, item), with each source's score and rank."""
+"""What a user might want next: the best of four sources merged, with each source's score and rank."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pandas as pd
 from nightshift.config.settings import Candidates
 from nightshift.models.baselines import bought
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import SOURCES, popular, ranked
+from nightshift.models.recommender import SOURCES, Popular, popular
+from nightshift.models.rows import find, ranked
 from nightshift.models.two_tower import TwoTower
 from nightshift.retrieval.index import ItemIndex, rows_of
 
@@ -44,7 +45,9 @@ class Retriever:
         """
         width = len(self.coded.items)
         vectors = self.two_tower.vectors_at(self.coded, users)
-        related = self.coded.recent(users, self.two_tower.about["context_items"], HALF_LIFE_DAYS) @ self.coded.cooccurrence
+        related = (
+            self.coded.recent(users, self.two_tower.about["context_items"], HALF_LIFE_DAYS) @ self.coded.cooccurrence
+        )
         related.sort_indices()
         related_rows = np.repeat(np.arange(len(users)), np.diff(related.indptr))
         own = bought(self.coded, users)
@@ -72,14 +75,14 @@ class Retriever:
         return pd.DataFrame(columns)
 
     @cached_property
-    def popular(self) -> tuple[np.ndarray, np.ndarray]:
+    def popular(self) -> Popular:
         """See `recommender.popular`."""
         return popular(self.coded)
 
     @cached_property
     def _trend(self) -> np.ndarray:
         scores = np.zeros(len(self.coded.items))
-        scores[self.popular[0]] = self.popular[1]
+        scores[self.popular.items] = self.popular.scores
         return scores
 
     @cached_property
@@ -109,7 +112,7 @@ class Retriever:
         return _best(rows[keep], items[keep], scores[keep], k)
 
     def _trending(self, users: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        items = self.popular[0][: self.counts.trending]
+        items = self.popular.items[: self.counts.trending]
         rank = np.tile(np.arange(1, len(items) + 1), users)
         return np.repeat(np.arange(users), len(items)), np.tile(items, users), rank
 
@@ -120,10 +123,5 @@ def _best(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int) -> tu
 
 
 def _looked_up(wanted: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The value of each wanted key, 0 for one that is not among `keys` (distinct, any order)."""
-    if not len(keys):
-        return np.zeros(len(wanted))
-    order = np.argsort(keys, kind="stable")
-    keys, values = keys[order], values[order]
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[place] == wanted, values[place], 0.0)
+    """The value of each wanted key; 0 where it has none."""
+    return np.append(values, 0.0)[find(keys, wanted)]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
+from nightshift.models.rows import find
 
 SOURCE_COLUMNS = tuple(f"{source}_{what}" for source in SOURCES for what in ("score", "rank"))
 
@@ -29,9 +30,9 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
         **_numbers("item", coded.snapshot.items, item),
         **_numbers("pair", coded.snapshot.pairs, pair),
     }
-    columns["pair_overdue"] = columns["pair_days_since_last"] / columns["pair_mean_gap_days"]
-    columns["pair_price_ratio"] = columns["item_mean_price"] / columns["user_mean_price"]
-    columns["pair_share"] = columns["pair_baskets"] / columns["user_baskets_all"]
+    columns["pair_overdue"] = columns["pair_days_since_last"] / (1 + columns["pair_mean_gap_days"])
+    columns["pair_price_ratio"] = columns["item_mean_price"] / np.maximum(columns["user_mean_price"], 0.01)
+    columns["pair_share"] = columns["pair_baskets"] / np.maximum(columns["user_baskets_all"], 1)
     columns["pair_kind_events"] = _kind_events(coded, user, item) - np.nan_to_num(columns["pair_events"])
     columns |= {name: candidates[name].to_numpy(dtype=np.float32) for name in SOURCE_COLUMNS}
     return pd.DataFrame(columns, copy=False)
@@ -49,16 +50,9 @@ def _numbers(prefix: str, table: pd.DataFrame, rows: np.ndarray) -> dict[str, np
 
 def _pair_rows(coded: Coded, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     """Where the pairs table has (user, item); -1 where it has not."""
-    return find(coded.pair_user * len(coded.items) + coded.pair_item, user * len(coded.items) + item, user >= 0)
-
-
-def find(keys: np.ndarray, wanted: np.ndarray, possible: np.ndarray) -> np.ndarray:
-    """The place of each wanted key among `keys`; -1 for one that is not there, or not `possible`."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    order = np.argsort(keys, kind="stable")
-    place = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)]
-    return np.where((keys[place] == wanted) & possible, place, -1)
+    width = len(coded.items)
+    place = find(coded.pair_user * width + coded.pair_item, user * width + item)
+    return np.where(user >= 0, place, -1)
 
 
 def _kind_events(coded: Coded, user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -67,8 +61,8 @@ def _kind_events(coded: Coded, user: np.ndarray, item: np.ndarray) -> np.ndarray
         return np.zeros(len(user), dtype=np.float32)
     kind, kinds = pd.factorize(coded.snapshot.items["kind"])
     known = (coded.pair_user >= 0) & (coded.pair_item >= 0)
-    keys = coded.pair_user[known] * (len(kinds) + 1) + kind[coded.pair_item[known]]
+    keys = coded.pair_user[known] * len(kinds) + kind[coded.pair_item[known]]
     keys, group = np.unique(keys, return_inverse=True)
-    events = np.bincount(group, coded.snapshot.pairs["events"].to_numpy(dtype=np.float64)[known])
-    at = find(keys, user * (len(kinds) + 1) + kind[item], (user >= 0) & (kind[item] >= 0))
-    return np.append(events, 0.0)[at].astype(np.float32)
+    events = np.bincount(group, coded.snapshot.pairs["events"].to_numpy(dtype=np.float64)[known], len(keys))
+    place = np.where((user >= 0) & (kind[item] >= 0), find(keys, user * len(kinds) + kind[item]), -1)
+    return np.append(events, 0.0)[place].astype(np.float32)

@@ -76,6 +76,7 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         "learning_rate": config.learning_rate,
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.min_leaf,
+        "lambda_l2": config.l2,
         "feature_fraction": config.feature_share,
         "bagging_by_query": True,
         "bagging_fraction": config.user_share,
@@ -87,7 +88,9 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         "verbosity": -1,
     }
     names = list(features.columns)
-    data = lgb.Dataset(features.to_numpy(dtype=np.float32), relevant, group=groups, feature_name=names, free_raw_data=True)
+    data = lgb.Dataset(
+        features.to_numpy(dtype=np.float32), relevant, group=groups, feature_name=names, free_raw_data=True
+    )
     booster = lgb.train(parameters, data, num_boost_round=config.trees)
     about = {
         "kind": "lambdarank",

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
-from nightshift.models.coded import Coded, expand
+from nightshift.models.coded import Coded
+from nightshift.models.rows import expand, find
 from nightshift.ranking.candidates import HALF_LIFE_DAYS
-from nightshift.ranking.features import find
 
 CONTEXT = 50  # recent items in which the other half of "bought together" is looked for
 
@@ -39,9 +39,11 @@ def with_reasons(lists: pd.DataFrame, snapshot: Snapshot) -> pd.DataFrame:
 
 def _bought(coded: Coded, user: np.ndarray, item: np.ndarray) -> list[str]:
     pairs, width = coded.snapshot.pairs, len(coded.items)
-    at = find(coded.pair_user * width + coded.pair_item, user * width + item, (user >= 0) & (item >= 0))
+    at = find(coded.pair_user * width + coded.pair_item, user * width + item)
     rows = pairs.iloc[np.maximum(at, 0)] if len(pairs) else pairs
-    baskets, days = ([0] * len(at) if not len(rows) else rows[name].to_list() for name in ("baskets", "days_since_last"))
+    baskets, days = (
+        [0] * len(at) if not len(rows) else rows[name].to_list() for name in ("baskets", "days_since_last")
+    )
     return [
         _times(int(times), int(ago)) if place >= 0 else PLAIN["repeat"]
         for place, times, ago in zip(at, baskets, days, strict=True)
@@ -60,7 +62,7 @@ def _together(coded: Coded, user: np.ndarray, item: np.ndarray) -> list[str]:
     other, width = recent[place], len(coded.items)
     links = coded.cooccurrence
     keys = np.repeat(np.arange(width), np.diff(links.indptr)) * width + links.indices
-    at = find(keys, other * width + item[row], (other >= 0) & (item[row] >= 0))
+    at = np.where(other >= 0, find(keys, other * width + item[row]), -1)
     weight = np.where(at >= 0, np.append(links.data, 0.0)[at] * np.exp2(-days[place] / HALF_LIFE_DAYS), 0.0)
     best = np.lexsort((place, -weight, row))
     first = best[np.flatnonzero(np.diff(row[best], prepend=-1))]

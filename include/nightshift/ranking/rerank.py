@@ -5,8 +5,8 @@ The steps, in order; what an earlier one demands, no later one can undo:
     pinned      the pinned items that are allowed, first, in their order
     cap         at most `max_per_kind` of a kind; pinned items count, and are never dropped for it
     freshness   a boost for items first seen in the last `FRESH_DAYS` days
-    diversity   maximal marginal relevance (Carbonell and Goldstein 1998, doi 10.1145/290941.291025): what is like the items
-                already in the list loses; two of a kind are alike, others as far as their titles share words
+    diversity   maximal marginal relevance (Carbonell and Goldstein 1998, doi 10.1145/290941.291025): what is like the
+                items already in the list loses; two of a kind are alike, others as far as their titles share words
     fill        a list still short is completed with what is popular, under the same rules
 """
 
@@ -63,7 +63,7 @@ class Rules:
 
     @cached_property
     def words(self) -> np.ndarray:
-        """(items + 1, WORD_BUCKETS) float32 of length 1: the titles' words, rare ones count more; the last is of no item."""
+        """(items + 1, WORD_BUCKETS) float32, length 1: the titles' words, rare ones count more; the last of no item."""
         found = bags(self.coded.snapshot.items, ["title"], WORD_BUCKETS)
         rows = np.repeat(np.arange(len(found.lengths)), found.lengths)
         shape = (len(found.lengths) + 1, WORD_BUCKETS)
@@ -73,7 +73,7 @@ class Rules:
 
     @cached_property
     def fillers(self) -> np.ndarray:
-        items = popular(self.coded)[0]
+        items = popular(self.coded).items
         return items[self.allowed[items]][:MOST_FILLERS]
 
 
@@ -84,8 +84,8 @@ def rerank(lists: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> pd.DataF
         lists: candidates as `Recommender.recommend` returns them, several times as many a user as a list is to hold.
 
     Returns:
-        `COLUMNS`, by user as in `lists`, and rank. `score` stays the model's; of an entry that a rule put there it is the
-        least of the user's candidates, and its `source` is "pinned" or "trending".
+        `COLUMNS`, by user as in `lists`, and rank. `score` stays the model's; of an entry that a rule put there it is
+        the least of the user's candidates, and its `source` is "pinned" or "trending".
     """
     coded = Coded(snapshot)
     rules = Rules(coded, settings)
@@ -126,9 +126,7 @@ def pick(items: np.ndarray, scores: np.ndarray, rules: Rules) -> np.ndarray:
     return chosen
 
 
-def _greedy(
-    items: np.ndarray, relevance: np.ndarray, forced: np.ndarray, rules: Rules, diversity: float
-) -> np.ndarray:
+def _greedy(items: np.ndarray, relevance: np.ndarray, forced: np.ndarray, rules: Rules, diversity: float) -> np.ndarray:
     """Fill the lists of all users place by place, each with the best candidate left that the cap allows.
 
     Args:

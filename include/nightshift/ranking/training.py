@@ -5,8 +5,8 @@
     fit two-tower | labels: fit the ranker | the test | serve
                     refresh two-tower ---> | refresh ---> |
 
-The ranker learns from candidates that knew nothing after T1, and labels of (T1, T0]. The tested model knows nothing after
-T0. The serving model differs from it by the two-tower's refresh to R only.
+The ranker learns from candidates that knew nothing after T1, and labels of (T1, T0]. The tested model knows nothing
+after T0. The serving model differs from it by the two-tower's refresh to R only.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from nightshift.config import Settings
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
 from nightshift.models.fitting import Curve, fit
+from nightshift.models.rows import find
 from nightshift.models.two_tower import TwoTower
 from nightshift.ranking.candidates import Retriever
-from nightshift.ranking.features import assemble, find
+from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
 from nightshift.ranking.two_stage import FOLDERS, TwoStage, index_for
 
@@ -95,12 +96,18 @@ def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, 
     width = len(coded.items)
     truth = coded.user_positions(labels["user_id"].to_numpy()) * width + coded.items.get_indexer(labels["item_id"])
     keys = users[candidates["row"].to_numpy()] * width + candidates["item"].to_numpy()
-    relevant = find(truth, keys, np.ones(len(keys), dtype=bool)) >= 0
+    relevant = find(truth, keys) >= 0
     hits = np.bincount(candidates["row"], relevant, len(users))
     keep = hits[candidates["row"].to_numpy()] > 0
     candidates, relevant = candidates[keep], relevant[keep]
     groups = np.bincount(candidates["row"], minlength=len(users))
-    log.info("ranker as of %s: %d users, %d candidates, %d came true", snapshot.as_of, (groups > 0).sum(), keep.sum(), relevant.sum())
+    log.info(
+        "ranker as of %s: %d users, %d candidates, %d came true",
+        snapshot.as_of,
+        (groups > 0).sum(),
+        keep.sum(),
+        relevant.sum(),
+    )
     ranker = fit_ranker(assemble(candidates, coded, users), relevant.astype(np.int8), groups[groups > 0], settings)
     about = {"as_of": snapshot.as_of.isoformat(), "candidates": settings.candidates.model_dump(mode="json")}
     return replace(ranker, about={**ranker.about, **about})

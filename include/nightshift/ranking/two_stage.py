@@ -14,7 +14,8 @@ from nightshift.config import Settings
 from nightshift.config.settings import Candidates
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import SOURCES, lists_of, ranked
+from nightshift.models.recommender import SOURCES, lists_of
+from nightshift.models.rows import ranked
 from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
@@ -47,7 +48,9 @@ class TwoStage:
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. The snapshot may be newer than the model."""
         coded = Coded(snapshot)
-        retriever = Retriever(coded, self.two_tower, self.index or index_for(self.two_tower, coded, self.settings), self.candidates)
+        retriever = Retriever(
+            coded, self.two_tower, self.index or index_for(self.two_tower, coded, self.settings), self.candidates
+        )
         found = [self._block(retriever, positions, begin, k) for begin, positions in _blocks(coded, user_ids)]
         row, item, score, source = (np.concatenate(column) for column in zip(*found, strict=True))
         return lists_of(coded, user_ids, row, item, score, source, k, fill=retriever.popular)

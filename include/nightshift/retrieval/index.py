@@ -72,7 +72,10 @@ def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -
     The graph of HNSW is built by one thread: with more, the order of insertion, and so the graph, would be chance.
     """
     set_threads(settings.threads)
-    if settings.index.kind == "flat":
+    exact = settings.index.kind == "flat" or (
+        settings.index.kind == "auto" and len(item_ids) <= settings.index.exact_up_to
+    )
+    if exact:
         return ItemIndex(_on_gpu(_flat(vectors)), item_ids, "flat")
     index = faiss.IndexHNSWFlat(vectors.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = BUILD_EFFORT

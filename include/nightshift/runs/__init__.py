@@ -5,4 +5,13 @@ from nightshift.runs.dates import RunDateError, day_end, resolve_run_date
 from nightshift.runs.errors import GateError, StepError
 from nightshift.runs.night import Night, open_night
 
-__all__ = ["GateError", "Night", "RunDateError", "StepError", "code_version", "day_end", "open_night", "resolve_run_date"]
+__all__ = [
+    "GateError",
+    "Night",
+    "RunDateError",
+    "StepError",
+    "code_version",
+    "day_end",
+    "open_night",
+    "resolve_run_date",
+]
