@@ -23,7 +23,8 @@ NEAREST = 100
 
 
 def build_index(night: Night) -> dict[str, Any]:
-    night.read_json("train")
+    if not night.read_json("train")["trained"]:
+        return {"skipped": "there is no new model"}
     tables = night.read_json("build_features")["tables"]
     snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, tables)
     model = load_two_tower(night.folder / "model" / "two_tower")
@@ -36,7 +37,7 @@ def build_index(night: Night) -> dict[str, Any]:
     least = night.settings.index.min_recall
     if recall < least:
         raise GateError(
-            f"the {index.kind} index finds {recall:.4f} of the {NEAREST} true neighbours, at least {least} are asked for: "
+            f"the {index.kind} index finds {recall:.4f} of the {NEAREST} true neighbours, {least} are asked for: "
             "set index.kind to flat, or lower index.min_recall"
         )
     index.save(

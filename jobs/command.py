@@ -18,6 +18,8 @@ from nightshift.runs.dates import parse_run_date
 
 log = logging.getLogger("nightshift")
 
+FAILED = "failed"  # what a step that stopped the night leaves, for the report
+
 Step = Callable[..., dict[str, Any]]
 
 
@@ -40,10 +42,13 @@ def run(
     given = {name: value for name in options or {} if (value := getattr(args, name)) is not None}
     set_up_logging()
     started = time.monotonic()
+    night = None
     try:
         night = open_night(load(args.config), args.run_date, args.run_id)
         summary = execute(step, night, started, **given)
     except (ConfigError, StepError, FileNotFoundError) as error:
+        if night:
+            night.write_json(FAILED, {"step": step.__name__, "run_id": night.run_id, "error": str(error)})
         print(f"{step.__name__}: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
     print(json.dumps(summary, sort_keys=True, default=str), flush=True)
@@ -63,6 +68,7 @@ def execute(step: Step, night: Night, started: float, **given: str) -> dict[str,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     night.write_json(step.__name__, summary)
+    (night.folder / f"{FAILED}.json").unlink(missing_ok=True)  # what had failed before has been mended
     return summary
 
 

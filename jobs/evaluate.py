@@ -16,6 +16,7 @@ from jobs import command
 from nightshift.evaluation.compare import compare
 from nightshift.evaluation.gate import Verdict, judge
 from nightshift.evaluation.labels import labels
+from nightshift.evaluation.metrics import Metrics
 from nightshift.features.snapshot import load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
@@ -27,15 +28,13 @@ from nightshift.runs import Night
 
 log = logging.getLogger("nightshift")
 
-Metrics = dict[str, float]
-
 
 def evaluate(night: Night) -> dict[str, Any]:
     trained = night.read_json("train")
     baselines = {baseline.kind: trained["metrics"][baseline.kind] for baseline in BASELINES}
-    challenger = trained["metrics"]["two_stage"]
+    challenger = trained["metrics"].get("two_stage")
     champion = champion_before(night)
-    figures, trouble = test_champion(night, champion) if champion else (None, None)
+    figures, trouble = champion_figures(night, champion) if champion else (None, None)
     verdict = judge(challenger, figures, baselines, night.settings.evaluation)
     served = choose(night, verdict, champion if figures else None, trained["mlflow_run"])
     rows = {**trained["metrics"], **({"champion": figures} if figures else {})}
@@ -48,15 +47,15 @@ def evaluate(night: Night) -> dict[str, Any]:
         "baselines": baselines,
         "accepted": verdict.accepted,
         "reasons": [*verdict.reasons, *([trouble] if trouble else [])],
-        "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda name: (-rows[name][metric], name))],
+        "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda n: (-(rows[n][metric] or 0), n))],
     }
     night.write_json("verdict", result)
     log.info("%s: %s", "accepted" if verdict.accepted else "refused", "; ".join(result["reasons"]))
     return {name: result[name] for name in ("accepted", "reasons", "served")}
 
 
-def test_champion(night: Night, champion: Champion) -> tuple[Metrics | None, str | None]:
-    """The champion's metrics on tonight's test; None, and why, where it cannot be tested: then it cannot serve either."""
+def champion_figures(night: Night, champion: Champion) -> tuple[Metrics | None, str | None]:
+    """The champion's metrics on tonight's test; None, and why, where it cannot be loaded, so not serve."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.run_date, night.test_cutoff, tables)
     truth = labels(load_interactions(lake, night.run_date, tables["events"]), known.as_of, night.run_date, known)

@@ -24,13 +24,11 @@ from nightshift.models.coded import Coded
 from nightshift.models.recommender import Recommender
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.reasons import with_reasons
-from nightshift.ranking.rerank import Rules, rerank
+from nightshift.ranking.rerank import Reranked, Rules
 from nightshift.ranking.similar import similar_items
 from nightshift.ranking.two_stage import TwoStage, index_for
 from nightshift.retrieval.index import load_index
 from nightshift.runs import Night
-
-CANDIDATES = 100  # scored items a user that re-ranking chooses from
 
 
 def infer(night: Night) -> dict[str, Any]:
@@ -76,8 +74,8 @@ def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> R
 
 def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], night: Night) -> pd.DataFrame:
     """Lists as they are published: scored, re-ranked, with reasons."""
-    scored = model.recommend(snapshot, user_ids, CANDIDATES)
-    return with_reasons(rerank(scored, snapshot, night.settings.lists), snapshot)
+    rules = night.settings.lists
+    return with_reasons(Reranked(model, rules).recommend(snapshot, user_ids, rules.size), snapshot)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,35 @@
 
     python -m jobs.train --run-date 2011-11-30
 
-Leaves `model/` (two_tower/ serves, holdout/two_tower/ is the one tested, ranker/ is both's) and train.json: parameters,
-curves, and every model's metrics on the same users.
+Leaves model/ (two_tower/ serves, holdout/two_tower/ is the one tested, ranker/ is both's) and train.json: parameters,
+curves, and every model's metrics on the same users. Where there is too little to learn from yet, it leaves the
+baselines' metrics only, and one of those will serve.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Sequence
 from typing import Any
+
+import pandas as pd
 
 from jobs import command
 from nightshift.config import Settings
 from nightshift.evaluation.compare import compare
 from nightshift.evaluation.labels import labels
-from nightshift.features.snapshot import load_interactions, load_snapshot
+from nightshift.features.snapshot import Snapshot, load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
-from nightshift.ranking.training import train as train_model
+from nightshift.models.fitting import NothingToLearnError
+from nightshift.models.recommender import Recommender
+from nightshift.ranking.rerank import Reranked
+from nightshift.ranking.training import Trained, train_two_stage
 from nightshift.registry.tracking import Tracking
-from nightshift.runs import Night, StepError
+from nightshift.runs import Night
+
+log = logging.getLogger("nightshift")
 
 
 def train(night: Night) -> dict[str, Any]:
@@ -27,35 +38,50 @@ def train(night: Night) -> dict[str, Any]:
     tables = night.read_json("build_features")["tables"]
     snapshots = [load_snapshot(lake, night.run_date, day, tables) for day in night.cutoffs]
     interactions = load_interactions(lake, night.run_date, tables["events"])
-    early, middle, late = snapshots
-    if early.users.empty or early.items.empty:
-        raise StepError(
-            f"nothing was bought by {early.as_of}, the ranker's cut-off for {night.run_date}: choose a later run date, "
-            f"or shorten evaluation.test_days ({settings.evaluation.test_days})"
-        )
-    ranker_labels = labels(interactions, early.as_of, middle.as_of, known=early)
-    trained = train_model(snapshots, interactions, ranker_labels, settings)
-    trained.save(night.fresh_folder("model"))
-    folder = night.keep_folder("model")
+    trained = learn(night, snapshots, interactions)
 
-    models = {"two_stage": trained.holdout, "two_tower": trained.holdout.two_tower}
+    _, middle, late = snapshots
+    models: dict[str, Recommender] = {baseline.kind: baseline() for baseline in BASELINES}
+    if trained:
+        models["two_tower"] = trained.holdout.two_tower
+        models["two_stage"] = trained.holdout
+        models["two_stage_reranked"] = Reranked(trained.holdout, settings.lists)  # what the rules cost
     truth = labels(interactions, middle.as_of, late.as_of, known=middle)
-    test = compare({**models, **{b.kind: b() for b in BASELINES}}, middle, truth, settings.evaluation.k)
-    params = parameters(settings)
-    metrics = {f"{model}.{name}": value for model, found in test.metrics.items() for name, value in found.items()}
-    run = Tracking(night).log_run(params, metrics, trained.curves, tables, folder)
+    test = compare(models, middle, truth, settings.evaluation.k)
+
+    params, curves = parameters(settings), trained.curves if trained else {}
+    figures = {f"{model}.{name}": value for model, found in test.metrics.items() for name, value in found.items()}
+    known = {name: value for name, value in figures.items() if value is not None}
+    run = Tracking(night).log_run(params, known, curves, tables, night.folder / "model")
     return {
+        "trained": trained is not None,
         "params": params,
-        "curves": trained.curves,
+        "curves": curves,
         "metrics": test.metrics,
-        "parts": trained.seconds,
-        "importance": trained.holdout.ranker.importance(),
-        "device": trained.holdout.two_tower.device.type,
+        "parts": trained.seconds if trained else {},
+        "importance": trained.holdout.ranker.importance() if trained else {},
+        "device": trained.serving.two_tower.device.type if trained else None,
         "users": len(late.users),
         "items": len(late.items),
         "tables": tables,
         "mlflow_run": run,
     }
+
+
+def learn(night: Night, snapshots: Sequence[Snapshot], interactions: pd.DataFrame) -> Trained | None:
+    """Train, and keep the files as model/; None, with the reason kept there, where there is nothing to learn from."""
+    early, middle, _ = snapshots
+    folder = night.fresh_folder("model")
+    try:
+        ranker_labels = labels(interactions, early.as_of, middle.as_of, known=early)
+        trained = train_two_stage(snapshots, interactions, ranker_labels, night.settings)
+        trained.save(folder)
+    except NothingToLearnError as error:
+        log.warning("train: %s: the baselines stay among themselves", error)
+        (folder / "untrained.json").write_text(json.dumps({"reason": str(error)}) + "\n", encoding="utf-8")
+        trained = None
+    night.keep_folder("model")
+    return trained
 
 
 def parameters(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ with the lists published before within bounds. What fails is not promoted and no
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,13 @@ def validate_lists(night: Night) -> dict[str, Any]:
         min_overlap=low,
         max_overlap=high,
     )
-    return {**summary, "expectations": len(checks), "warnings": sum(not found.success for found in checks)}
+    sha256 = hashlib.sha256((night.folder / "lists" / "lists.parquet").read_bytes()).hexdigest()
+    return {
+        **summary,
+        "lists_sha256": sha256,
+        "expectations": len(checks),
+        "warnings": sum(not found.success for found in checks),
+    }
 
 
 def summarise(

@@ -17,7 +17,9 @@ from nightshift.runs import Night, open_night
 from scripts.lookup import lookup_service
 
 DAG = "nightly_recommendations"
-STEPS = ["ingest", "validate_events", "build_features", "train", "build_index", "evaluate", "infer", "validate_lists", "promote", "publish", "report"]
+STEPS = """ingest validate_events build_features train build_index evaluate infer validate_lists promote publish
+report""".split()
+PROGRESS = re.compile(r"\b(\d\d:\d\d:\d\d) ([a-z_]+: .*)")  # as jobs.command writes it, inside Airflow's line
 
 
 def main() -> None:
@@ -50,7 +52,8 @@ def run_dag(night: Night) -> tuple[int, Path]:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["airflow", "dags", "test", DAG, night.run_date.isoformat()]
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        env = os.environ | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
@@ -61,7 +64,7 @@ def run_dag(night: Night) -> tuple[int, Path]:
 
 def show_progress(line: str) -> None:
     """Show what a step says of itself, and the summary when it has ended."""
-    told = re.search(r"(\d\d:\d\d:\d\d) ((?:%s|engine|registry|[a-z_]+): .*)" % "|".join(STEPS), line)
+    told = PROGRESS.search(line)
     if told:
         print(f"  {told.group(1)} {told.group(2).split('  [')[0].rstrip()[:150]}", flush=True)
 

@@ -22,6 +22,7 @@ class StepOperator(BaseOperator):
     Args:
         step: the job's name; the task's, unless given.
         options: further options of the job; templated. Empty ones are left out.
+        dated: whether the job is of a business day; it is then told the run date and the run's id.
 
     A gate that refuses fails the task at once: trying again with the same input would not help.
     """
@@ -30,19 +31,22 @@ class StepOperator(BaseOperator):
     operator_extra_links = (NightReportLink(),)
     ui_color = "#e8eef7"
 
-    def __init__(self, *, step: str | None = None, options: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        step: str | None = None,
+        options: Mapping[str, str] | None = None,
+        dated: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.step = step or self.task_id
         self.options = dict(options or {})
+        self.dated = dated
         self._runner: Any = None
 
     def execute(self, context: Any) -> dict[str, Any]:
-        dag_run = context["dag_run"]
-        try:
-            run_date = resolve_run_date(context["params"], dag_run.partition_key, dag_run.logical_date)
-        except RunDateError as error:
-            raise AirflowFailException(str(error)) from None
-        arguments = ["--run-date", run_date.isoformat(), "--run-id", dag_run.run_id]
+        arguments = self._run_date(context) if self.dated else []
         for name, value in self.options.items():
             if value not in ("", "None"):
                 arguments += [f"--{name}", value]
@@ -54,6 +58,14 @@ class StepOperator(BaseOperator):
                 raise AirflowFailException(str(failure)) from None
             raise AirflowException(str(failure)) from None
         return {key: value for key, value in summary.items() if key not in BULKY}
+
+    def _run_date(self, context: Any) -> list[str]:
+        dag_run = context["dag_run"]
+        try:
+            day = resolve_run_date(context["params"], dag_run.partition_key, dag_run.logical_date)
+        except RunDateError as error:
+            raise AirflowFailException(str(error)) from None
+        return ["--run-date", day.isoformat(), "--run-id", dag_run.run_id]
 
     def on_kill(self) -> None:
         if self._runner is not None:

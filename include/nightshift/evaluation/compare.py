@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from nightshift.evaluation.metrics import by_user, mean
+from nightshift.evaluation.metrics import Metrics, by_user, mean
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.recommender import Recommender
 
 log = logging.getLogger("nightshift.evaluation")
+
+
+EMPTY = pd.DataFrame({"user_id": [], "rank": [], "item_id": []}, dtype=object)
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,12 @@ class Comparison:
     """What a test found.
 
     Attributes:
-        metrics: model -> metric -> mean; `seconds` is what the model took to recommend.
+        metrics: model -> metric -> mean; see `metrics.mean`.
         values: model -> a row a user, see `metrics.by_user`; the users are the same for all.
     """
 
-    metrics: dict[str, dict[str, float]]
+    metrics: dict[str, Metrics]
     values: dict[str, pd.DataFrame]
-
-    def table(self, best_first_by: str) -> list[dict[str, float | str]]:
-        """One row a model."""
-        names = sorted(self.metrics, key=lambda name: (-self.metrics[name][best_first_by], name))
-        return [{"model": name, **self.metrics[name]} for name in names]
 
 
 def compare(models: Mapping[str, Recommender], snapshot: Snapshot, labels: pd.DataFrame, k: int) -> Comparison:
@@ -43,13 +41,17 @@ def compare(models: Mapping[str, Recommender], snapshot: Snapshot, labels: pd.Da
     """
     user_ids = sorted(labels["user_id"].unique())
     sellable = int(snapshot.items["sellable"].sum())
-    metrics: dict[str, dict[str, float]] = {}
+    metrics: dict[str, Metrics] = {}
     values: dict[str, pd.DataFrame] = {}
     for name, model in models.items():
         started = time.monotonic()
-        lists = model.recommend(snapshot, user_ids, k)
+        lists = model.recommend(snapshot, user_ids, k) if user_ids else EMPTY
         values[name] = by_user(lists, labels, k)
         metrics[name] = mean(values[name], lists, k, sellable)
         seconds = time.monotonic() - started
-        log.info("%s: ndcg@%d %.4f over %d users, %.1f s", name, k, metrics[name]["ndcg"], len(user_ids), seconds)
+        log.info("%s: %d users, %.1f s; at %d: %s", name, len(user_ids), seconds, k, _told(metrics[name]))
     return Comparison(metrics, values)
+
+
+def _told(metrics: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name in ("ndcg", "recall") if (value := metrics[name]) is not None)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nightshift.config.settings import Evaluation
-
-Metrics = Mapping[str, float]
+from nightshift.evaluation.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Verdict:
     """What the gate has decided, and why, with the figures.
 
     Attributes:
-        best_baseline: the one with the highest metric; it serves where there is neither a worthy challenger nor a champion.
+        best_baseline: the one with the highest metric: it serves where there is no worthy challenger and no champion.
     """
 
     accepted: bool
@@ -25,53 +24,50 @@ class Verdict:
 
 
 def judge(
-    challenger: Metrics, champion: Metrics | None, baselines: Mapping[str, Metrics], settings: Evaluation
+    challenger: Metrics | None, champion: Metrics | None, baselines: Mapping[str, Metrics], settings: Evaluation
 ) -> Verdict:
-    """The challenger is accepted if it beats the champion by more than `min_gain`, and every baseline, on enough users.
+    """The challenger is accepted if, on enough users, it beats every baseline, and the champion by more than `min_gain`.
 
     Args:
-        challenger, champion, baselines: means of the metrics over the same users, and how many `users` they are. The
-            champion is None on a night before the first promotion.
+        challenger, champion, baselines: means of the metrics over the same users, and how many `users` they are. There
+            is no challenger where nothing could be learnt, and no champion before the first promotion.
 
     Raises:
         ValueError: there is no baseline to judge by.
     """
     if not baselines:
         raise ValueError("the gate needs a baseline's figures")
-    name = f"{settings.metric}@{settings.k}"
-    own = challenger.get(settings.metric, math.nan)
-    figures = {baseline: metrics.get(settings.metric, math.nan) for baseline, metrics in sorted(baselines.items())}
-    best = max(figures, key=lambda baseline: (_or_least(figures[baseline]), baseline))
-    passed: list[str] = []
-    failed: list[str] = []
-
-    users = challenger.get("users", math.nan)
-    enough = users >= settings.min_users  # False for NaN, as every comparison here
-    told = f"{users:.0f} test users, at least {settings.min_users} are asked for"
-    (passed if enough else failed).append(told)
-    if not math.isfinite(own):
-        failed.append(f"the challenger's {name} is {own}, not a number")
-    else:
-        ahead = own > figures[best]
-        (passed if ahead else failed).append(_against("challenger", own, f"best baseline {best}", figures[best], name))
-        broken = [baseline for baseline, figure in figures.items() if not math.isfinite(figure)]
-        if broken:
-            failed.append(f"the {name} of {', '.join(broken)} is not a number, so nothing can be said against it")
-        if champion is not None:
-            figure = champion.get(settings.metric, math.nan)
-            ahead = own - figure > settings.min_gain
-            gain = f"; more than {settings.min_gain:g} is asked for"
-            (passed if ahead else failed).append(_against("challenger", own, "champion", figure, name) + gain)
-            if champion.get("users", math.nan) != users:
-                failed.append(f"champion and challenger were tested on {champion.get('users')} and {users:.0f} users")
-        else:
-            passed.append("there is no champion yet")
-    return Verdict(not failed, tuple(failed or passed), best)
+    figures = {name: _figure(metrics, settings.metric) for name, metrics in sorted(baselines.items())}
+    best = max(figures, key=lambda name: (figures[name] if math.isfinite(figures[name]) else -math.inf, name))
+    if challenger is None:
+        return Verdict(False, ("there is no challenger",), best)
+    checks = [_enough_users(challenger, champion, settings)]
+    checks += [_beats(challenger, name, baselines[name], settings, 0.0) for name in [best, *_unknown(figures)]]
+    if champion is not None:
+        checks.append(_beats(challenger, "the champion", champion, settings, settings.min_gain))
+    failed = tuple(told for passed, told in checks if not passed)
+    first = () if champion is not None else ("there is no champion yet",)
+    return Verdict(not failed, failed or (*(told for _, told in checks), *first), best)
 
 
-def _against(who: str, own: float, other: str, figure: float, name: str) -> str:
-    return f"{name} of the {who} {own:.4f}, of the {other} {figure:.4f} ({own - figure:+.4f})"
+def _enough_users(challenger: Metrics, champion: Metrics | None, settings: Evaluation) -> tuple[bool, str]:
+    users = _figure(challenger, "users")
+    if champion is not None and _figure(champion, "users") != users:
+        return False, f"tested on {users:g} users, the champion on {_figure(champion, 'users'):g}: not comparable"
+    return users >= settings.min_users, f"tested on {users:g} users, at least {settings.min_users} are asked for"
 
 
-def _or_least(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
+def _beats(challenger: Metrics, name: str, other: Metrics, settings: Evaluation, gain: float) -> tuple[bool, str]:
+    """Whether the metric is more than `gain` above another model's; a figure that is missing or not a number fails."""
+    own, figure = _figure(challenger, settings.metric), _figure(other, settings.metric)
+    told = f"{settings.metric}@{settings.k} {own:.4f} against {figure:.4f} of {name} ({own - figure:+.4f})"
+    return own - figure > gain, told + (f", more than {gain:+g} is asked for" if gain else "")
+
+
+def _unknown(figures: Mapping[str, float]) -> list[str]:
+    return [name for name, figure in figures.items() if not math.isfinite(figure)]
+
+
+def _figure(metrics: Metrics, name: str) -> float:
+    value = metrics.get(name)
+    return math.nan if value is None else float(value)

@@ -1,7 +1,7 @@
 """Ranking metrics over the whole catalogue, one value a user and their means. No sampled negatives.
 
-Definitions: Manning, Raghavan, Schütze (2008), Introduction to Information Retrieval, chapter 8; recall is capped, that is,
-divided by min(k, relevant items), so that 1 can be reached.
+Definitions: Manning, Raghavan, Schütze (2008), Introduction to Information Retrieval, chapter 8. Recall is capped: it
+is divided by min(k, relevant items), so that 1 can be reached.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 METRICS = ("ndcg", "recall", "map", "mrr", "hit_rate")
+Metrics = dict[str, float | None]
 
 
 def by_user(lists: pd.DataFrame, labels: pd.DataFrame, k: int) -> pd.DataFrame:
@@ -41,11 +42,14 @@ def by_user(lists: pd.DataFrame, labels: pd.DataFrame, k: int) -> pd.DataFrame:
     )
 
 
-def mean(values: pd.DataFrame, lists: pd.DataFrame, k: int, sellable: int) -> dict[str, float]:
-    """The means of `by_user`'s metrics, how many users they are over, and coverage: the share of the `sellable` items
-    that are among the first `k` of any list."""
+def mean(values: pd.DataFrame, lists: pd.DataFrame, k: int, sellable: int) -> Metrics:
+    """The means over the users of `by_user`; None where there is no user.
+
+    Returns:
+        `METRICS`; `coverage`, the share of the `sellable` items that are among the first `k` of any list; `users`, how many.
+    """
     shown = lists.loc[lists["rank"] <= k, "item_id"].nunique()
-    result = {name: float(values[name].mean()) for name in METRICS}
+    result: Metrics = {name: float(values[name].mean()) if len(values) else None for name in METRICS}
     return {**result, "coverage": shown / sellable if sellable else 0.0, "users": float(len(values))}
 
 

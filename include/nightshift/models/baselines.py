@@ -1,7 +1,7 @@
 """What a shop would do without a model. They learn nothing, so a folder of them is one small JSON file.
 
-A model is worth its cost only where it beats these on the same users; a first night without such a model serves the best
-of them.
+A model is worth its cost only where it beats these on the same users; a first night without such a model serves the
+best of them.
 """
 
 from __future__ import annotations
@@ -97,16 +97,12 @@ def bought(coded: Coded, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     The score is affinity (purchases less cancellations), and of equal affinities the one bought last is the higher.
     """
     pairs = coded.snapshot.pairs
-    counts = np.bincount(coded.pair_user[coded.pair_user >= 0], minlength=len(coded.users))
-    by_user = np.argsort(coded.pair_user, kind="stable")[(coded.pair_user < 0).sum() :]
-    rows, places = expand(np.concatenate([[0], np.cumsum(counts)]), users)
-    places = by_user[places]
-    items = coded.pair_item[places]
-    keep = (items >= 0) & coded.sellable[items]
-    rows, items, places = rows[keep], items[keep], places[keep]
+    rows, places = expand(coded.pair_start, users)
+    keep = coded.sellable[coded.pair_item[places]]
+    rows, places = rows[keep], places[keep]
     affinity = pairs["affinity"].to_numpy(dtype=np.float64)[places]
     days = pairs["days_since_last"].to_numpy(dtype=np.float64)[places]
-    return rows, items, affinity + 1 / (2 + days)
+    return rows, coded.pair_item[places], affinity + 1 / (2 + days)
 
 
 def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:

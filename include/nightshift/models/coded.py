@@ -17,7 +17,7 @@ from nightshift.models.rows import expand
 
 @dataclass(frozen=True)
 class Coded:
-    """Positions are rows of `snapshot.users` and `snapshot.items`, which are sorted by id."""
+    """Positions are rows of `snapshot.users` and `snapshot.items`, which are sorted by id, as all its tables are."""
 
     snapshot: Snapshot
 
@@ -48,12 +48,14 @@ class Coded:
         return f"{name}_{windows[0][1]}d" if windows else f"{name}_all"
 
     @cached_property
-    def pair_user(self) -> np.ndarray:
-        return self.users.get_indexer(self.snapshot.pairs["user_id"])
+    def pair_item(self) -> np.ndarray:
+        """Item position of each of `snapshot.pairs`."""
+        return self._known("pairs", "item_id", self.items)
 
     @cached_property
-    def pair_item(self) -> np.ndarray:
-        return self.items.get_indexer(self.snapshot.pairs["item_id"])
+    def pair_start(self) -> np.ndarray:
+        """(users + 1): where each user's pairs begin."""
+        return np.searchsorted(self._known("pairs", "user_id", self.users), np.arange(len(self.users) + 1))
 
     @cached_property
     def cooccurrence(self) -> sparse.csr_array:
@@ -68,10 +70,8 @@ class Coded:
     def sequences(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Recent items of all users, end to end: where each user's begin (users + 1), item positions, days ago."""
         table = self.snapshot.sequences
-        owner = self.users.get_indexer(table["user_id"])
-        table = table.iloc[np.argsort(owner, kind="stable")[(owner < 0).sum() :]]
         lengths = np.zeros(len(self.users) + 1, dtype=np.int64)
-        lengths[1 + np.sort(owner[owner >= 0])] = table["items"].str.len()
+        lengths[1 + self._known("sequences", "user_id", self.users)] = table["items"].str.len()
         items = self.items.get_indexer(_joined(table["items"], object))
         return np.cumsum(lengths), items, _joined(table["days_ago"], np.int64)
 
@@ -86,6 +86,14 @@ class Coded:
         known = items >= 0
         weights = np.exp2(-days[known] / half_life)
         return sparse.csr_array((weights, (rows[known], items[known])), shape=(len(users), len(self.items)))
+
+    def _known(self, table: str, column: str, ids: pd.Index) -> np.ndarray:
+        values = getattr(self.snapshot, table)[column]
+        found = ids.get_indexer(values)
+        if (found < 0).any():
+            stranger = values.iloc[int((found < 0).argmax())]
+            raise ValueError(f"{table} as of {self.snapshot.as_of} names {column} {stranger!r}, which has no features")
+        return found
 
 
 def _joined(lists: pd.Series, dtype: type) -> np.ndarray:

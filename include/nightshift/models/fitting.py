@@ -34,6 +34,10 @@ log = logging.getLogger("nightshift.models")
 Curve = list[tuple[int, float]]
 
 
+class NothingToLearnError(ValueError):
+    """There are no events, or no labels, to learn a model from: too early a day, or too short a history."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Baskets to foretell from what came before them."""
@@ -57,11 +61,16 @@ def fit(
 
     Returns:
         the model, and its training loss by step. The same input gives the same bytes on CPU, with the same threads.
+
+    Raises:
+        NothingToLearnError: nothing was bought by then.
     """
     config = settings.two_tower
     device = best_device()
     item_ids = snapshot.items["item_id"].to_numpy(dtype=object)
     baskets = baskets_of(interactions, item_ids, snapshot.as_of)
+    if not len(baskets):
+        raise NothingToLearnError(f"nothing was bought by {snapshot.as_of}, so there is no taste to learn")
     attributes = text_columns(snapshot.items, "item_id")
     words = bags(snapshot.items, attributes, config.title_buckets)
     with reproducible(settings.seed, settings.threads, device):
@@ -130,7 +139,7 @@ def _train(
         curve.append((step, loss.detach().item()))
         if (step + 1) % 100 == 0 or step + 1 == len(batches):
             log.info(
-                "two-tower as of %s: step %d of %d, loss %.3f", snapshot.as_of, step + 1, len(batches), curve[-1][1]
+                "two_tower: as of %s, step %d of %d, loss %.3f", snapshot.as_of, step + 1, len(batches), curve[-1][1]
             )
     return curve
 

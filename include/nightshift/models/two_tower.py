@@ -69,32 +69,35 @@ class TwoTower:
         return self.item_ids, F.normalize(self.raw_items, dim=1).cpu().numpy()
 
     def user_vectors(self, snapshot: Snapshot, user_ids: Sequence[str]) -> np.ndarray:
-        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of each: nothing, of an unknown user."""
+        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of each: nothing of a new user."""
         coded = Coded(snapshot)
-        return self.vectors_at(coded, coded.user_positions(user_ids))
+        return self.vectors_at(coded, coded.user_positions(user_ids), self.places(coded))
 
-    def vectors_at(self, coded: Coded, users: np.ndarray) -> np.ndarray:
-        """`user_vectors` of the users at these positions (-1: unknown) of a snapshot."""
-        known_items = np.append(self.vocabulary.get_indexer(coded.items), -1)
+    def places(self, coded: Coded) -> np.ndarray:
+        """Where each item of a snapshot lies in the vocabulary; -1 for one that the model does not know."""
+        return self.vocabulary.get_indexer(coded.items)
+
+    def vectors_at(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """`user_vectors` of the users at these positions (-1: unknown) of a snapshot whose items lie at `places`."""
         parts = [np.empty((0, self.raw_items.shape[1]), dtype=np.float32)]
         with torch.inference_mode():
             for begin in range(0, len(users), BLOCK):
-                inputs = self._inputs(coded, users[begin : begin + BLOCK], known_items)
+                inputs = self._inputs(coded, users[begin : begin + BLOCK], places)
                 parts.append(self.towers.users(self.raw_items, inputs).cpu().numpy())
         return np.concatenate(parts)
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. Exact search, for comparisons; the nightly lists come from an index and a ranker."""
         coded = Coded(snapshot)
-        at = self.vocabulary.get_indexer(coded.items)
-        items = np.flatnonzero(coded.sellable & (at >= 0))
-        vectors = self.item_vectors()[1][at[items]]
+        places = self.places(coded)
+        items = np.flatnonzero(coded.sellable & (places >= 0))
+        vectors = self.item_vectors()[1][places[items]]
         users = coded.user_positions(user_ids)
         known = np.flatnonzero(users >= 0)
         found = [NOTHING]
         for begin in range(0, len(known) if len(items) else 0, BLOCK):
             rows = known[begin : begin + BLOCK]
-            scores = self.vectors_at(coded, users[rows]) @ vectors.T
+            scores = self.vectors_at(coded, users[rows], places) @ vectors.T
             best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores.ravel(), k)
             row, column = np.divmod(best, len(items))
             found.append(Entries.of(rows[row], items[column], scores[row, column], "two_tower"))
@@ -109,23 +112,23 @@ class TwoTower:
         value = {**self.about, "item_ids": self.item_ids.tolist()}
         (folder / "model.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
-    def _inputs(self, coded: Coded, users: np.ndarray, known_items: np.ndarray) -> UserInputs:
+    def _inputs(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> UserInputs:
         length = self.about["context_items"]
         starts, items, days = coded.sequences
-        rows, places = expand(starts, users, length)
-        within = places - starts[np.maximum(users, 0)][rows]
+        rows, at = expand(starts, users, length)
+        column = at - starts[users[rows]]
         context = np.zeros((len(users), length), dtype=np.int64)
         elapsed, known = np.zeros_like(context), np.zeros(context.shape, dtype=bool)
-        at = known_items[items[places]]
-        context[rows, within], elapsed[rows, within], known[rows, within] = (
-            np.maximum(at, 0),
-            steps(days[places]),
-            at >= 0,
+        item = np.where(items[at] >= 0, places[items[at]], -1)
+        context[rows, column], elapsed[rows, column], known[rows, column] = (
+            np.maximum(item, 0),
+            steps(days[at]),
+            item >= 0,
         )
-        about = coded.snapshot.users.reindex(pd.RangeIndex(len(coded.users))).iloc[users]
-        about = about.where(pd.Series(users >= 0, index=about.index)) if (users < 0).any() else about
-        words = bags(about, self.about["user_attributes"], USER_BUCKETS)
-        return UserInputs.of((context, elapsed, known), words, self.device)
+        attributes = self.about["user_attributes"]
+        about = coded.snapshot.users.reindex(columns=attributes).iloc[np.maximum(users, 0)].astype(object)
+        about[users < 0] = None
+        return UserInputs.of((context, elapsed, known), bags(about, attributes, USER_BUCKETS), self.device)
 
 
 def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower:

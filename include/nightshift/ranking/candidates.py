@@ -44,7 +44,7 @@ class Retriever:
             where the source did not bring it).
         """
         width = len(self.coded.items)
-        vectors = self.two_tower.vectors_at(self.coded, users)
+        vectors = self.two_tower.vectors_at(self.coded, users, self._place)
         related = (
             self.coded.recent(users, self.two_tower.about["context_items"], HALF_LIFE_DAYS) @ self.coded.cooccurrence
         )
@@ -93,7 +93,7 @@ class Retriever:
 
     @cached_property
     def _place(self) -> np.ndarray:
-        return self.two_tower.vocabulary.get_indexer(self.coded.items)
+        return self.two_tower.places(self.coded)
 
     @cached_property
     def _indexed(self) -> np.ndarray:

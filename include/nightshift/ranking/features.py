@@ -7,7 +7,7 @@ import pandas as pd
 
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
-from nightshift.models.rows import find
+from nightshift.models.rows import expand, find
 
 SOURCE_COLUMNS = tuple(f"{source}_{what}" for source in SOURCES for what in ("score", "rank"))
 
@@ -23,17 +23,22 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
         float32, a row a candidate: `user_*`, `item_*` and `pair_*`, every number of the feature tables by its name (NaN
         where there is none), what follows from them, and the sources' scores and ranks.
     """
-    user, item = users[candidates["row"].to_numpy()], candidates["item"].to_numpy()
-    pair = _pair_rows(coded, user, item)
+    row, item = candidates["row"].to_numpy(), candidates["item"].to_numpy()
+    user, width = users[row], len(coded.items)
+    pair_row, pair = expand(coded.pair_start, users)
+    place = find(pair_row * width + coded.pair_item[pair], row * width + item)
+    events = np.append(coded.snapshot.pairs["events"].to_numpy(dtype=np.float64)[pair], 0.0)
+    pair = np.append(pair, -1)
     columns = {
         **_numbers("user", coded.snapshot.users, user),
         **_numbers("item", coded.snapshot.items, item),
-        **_numbers("pair", coded.snapshot.pairs, pair),
+        **_numbers("pair", coded.snapshot.pairs, pair[place]),
     }
     columns["pair_overdue"] = columns["pair_days_since_last"] / (1 + columns["pair_mean_gap_days"])
     columns["pair_price_ratio"] = columns["item_mean_price"] / np.maximum(columns["user_mean_price"], 0.01)
     columns["pair_share"] = columns["pair_baskets"] / np.maximum(columns["user_baskets_all"], 1)
-    columns["pair_kind_events"] = _kind_events(coded, user, item) - np.nan_to_num(columns["pair_events"])
+    of_kind = _events_of_kind(coded, pair_row, coded.pair_item[pair[:-1]], events[:-1], row, item)
+    columns["pair_kind_events"] = (of_kind - events[place]).astype(np.float32)
     columns |= {name: candidates[name].to_numpy(dtype=np.float32) for name in SOURCE_COLUMNS}
     return pd.DataFrame(columns, copy=False)
 
@@ -48,21 +53,14 @@ def _numbers(prefix: str, table: pd.DataFrame, rows: np.ndarray) -> dict[str, np
     return found
 
 
-def _pair_rows(coded: Coded, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """Where the pairs table has (user, item); -1 where it has not."""
-    width = len(coded.items)
-    place = find(coded.pair_user * width + coded.pair_item, user * width + item)
-    return np.where(user >= 0, place, -1)
-
-
-def _kind_events(coded: Coded, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """How often the user got anything of the item's kind."""
-    if "kind" not in coded.snapshot.items:
-        return np.zeros(len(user), dtype=np.float32)
-    kind, kinds = pd.factorize(coded.snapshot.items["kind"])
-    known = (coded.pair_user >= 0) & (coded.pair_item >= 0)
-    keys = coded.pair_user[known] * len(kinds) + kind[coded.pair_item[known]]
-    keys, group = np.unique(keys, return_inverse=True)
-    events = np.bincount(group, coded.snapshot.pairs["events"].to_numpy(dtype=np.float64)[known], len(keys))
-    place = np.where((user >= 0) & (kind[item] >= 0), find(keys, user * len(kinds) + kind[item]), -1)
-    return np.append(events, 0.0)[place].astype(np.float32)
+def _events_of_kind(
+    coded: Coded, pair_row: np.ndarray, pair_item: np.ndarray, events: np.ndarray, row: np.ndarray, item: np.ndarray
+) -> np.ndarray:
+    """How often each candidate's user has got anything of its kind; 0 for an item without a kind."""
+    kind = np.full(len(coded.items), -1)
+    if "kind" in coded.snapshot.items:
+        kind = pd.factorize(coded.snapshot.items["kind"])[0]
+    width = len(coded.items)  # there are no more kinds than items
+    keys, group = np.unique(pair_row * width + kind[pair_item], return_inverse=True)
+    total = np.append(np.bincount(group, events, len(keys)), 0.0)
+    return np.where(kind[item] >= 0, total[find(keys, row * width + kind[item])], 0.0)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
+from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.two_tower import ModelFileError
 from nightshift.runs import code_version
 
@@ -65,10 +66,10 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         groups: how many candidates each user has; all have a relevant one.
 
     Raises:
-        ValueError: there is nothing to learn from.
+        NothingToLearnError: no user has a relevant candidate.
     """
     if not len(groups):
-        raise ValueError("the ranker has nothing to learn from: no user got a candidate after the ranker's cut-off")
+        raise NothingToLearnError("no user got any candidate after the ranker's cut-off, so there is no order to learn")
     config = settings.ranker
     parameters = {
         "objective": "lambdarank",

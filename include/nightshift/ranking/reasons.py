@@ -39,7 +39,8 @@ def with_reasons(lists: pd.DataFrame, snapshot: Snapshot) -> pd.DataFrame:
 
 def _bought(coded: Coded, user: np.ndarray, item: np.ndarray) -> list[str]:
     pairs, width = coded.snapshot.pairs, len(coded.items)
-    at = find(coded.pair_user * width + coded.pair_item, user * width + item)
+    pair_row, pair = expand(coded.pair_start, user)
+    at = np.append(pair, -1)[find(pair_row * width + coded.pair_item[pair], np.arange(len(user)) * width + item)]
     rows = pairs.iloc[np.maximum(at, 0)] if len(pairs) else pairs
     baskets, days = (
         [0] * len(at) if not len(rows) else rows[name].to_list() for name in ("baskets", "days_since_last")

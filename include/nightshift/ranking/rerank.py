@@ -12,8 +12,10 @@ The steps, in order; what an earlier one demands, no later one can undo:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,9 +25,10 @@ from nightshift.config.settings import Lists
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.attributes import bags
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import COLUMNS, popular
+from nightshift.models.recommender import COLUMNS, Recommender, popular
 
 FRESH_DAYS = 28
+CANDIDATES = 100  # scored items a user that there is to choose from
 BLOCK = 256  # users at a time
 WORD_BUCKETS = 256
 MOST_FILLERS = 2000  # popular items that a short list is completed from
@@ -75,6 +78,28 @@ class Rules:
     def fillers(self) -> np.ndarray:
         items = popular(self.coded).items
         return items[self.allowed[items]][:MOST_FILLERS]
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A model whose lists keep the rules: what readers get, and what the rules cost can be measured on it."""
+
+    model: Recommender
+    settings: Lists
+    candidates: int = CANDIDATES
+
+    @property
+    def kind(self) -> str:
+        return self.model.kind
+
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """See `Recommender`; the rules' order, not the score's."""
+        found = self.model.recommend(snapshot, user_ids, max(self.candidates, k))
+        return rerank(found, snapshot, self.settings.model_copy(update={"size": k}))
+
+    def save(self, folder: Path) -> None:
+        """Write the model; the rules are the configuration's."""
+        self.model.save(folder)
 
 
 def rerank(lists: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> pd.DataFrame:

@@ -56,7 +56,7 @@ class Trained:
         self.holdout.two_tower.save(folder / FOLDERS["holdout"])
 
 
-def train(
+def train_two_stage(
     snapshots: Sequence[Snapshot], interactions: pd.DataFrame, ranker_labels: pd.DataFrame, settings: Settings
 ) -> Trained:
     """Fit, refresh and rank, as the picture above.
@@ -65,6 +65,9 @@ def train(
         snapshots: as of T1, T0 and R.
         interactions: positive events; each part looks only at those it may know.
         ranker_labels: user_id, item_id that came together in (T1, T0].
+
+    Raises:
+        NothingToLearnError: the history before R is too short.
     """
     early, middle, late = snapshots
     clock = _Clock()
@@ -84,7 +87,8 @@ def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, 
     """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels.
 
     Raises:
-        ValueError: a label or the two-tower model is not of the time it should be, or no candidate came true.
+        ValueError: the two-tower model has seen more than the snapshot.
+        NothingToLearnError: no candidate came true.
     """
     if two_tower.as_of > snapshot.as_of:
         raise ValueError(f"the two-tower model has seen {two_tower.as_of}, the candidates are as of {snapshot.as_of}")
@@ -102,7 +106,7 @@ def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, 
     candidates, relevant = candidates[keep], relevant[keep]
     groups = np.bincount(candidates["row"], minlength=len(users))
     log.info(
-        "ranker as of %s: %d users, %d candidates, %d came true",
+        "ranker: as of %s, %d users, %d candidates, %d came true",
         snapshot.as_of,
         (groups > 0).sum(),
         keep.sum(),

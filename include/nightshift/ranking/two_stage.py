@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from nightshift.config import Settings
 from nightshift.config.settings import Candidates
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import SOURCES, lists_of
+from nightshift.models.recommender import NOTHING, SOURCES, Entries, lists_of
 from nightshift.models.rows import ranked
 from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.candidates import Retriever
@@ -48,26 +48,26 @@ class TwoStage:
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. The snapshot may be newer than the model."""
         coded = Coded(snapshot)
-        retriever = Retriever(
-            coded, self.two_tower, self.index or index_for(self.two_tower, coded, self.settings), self.candidates
-        )
-        found = [self._block(retriever, positions, begin, k) for begin, positions in _blocks(coded, user_ids)]
-        row, item, score, source = (np.concatenate(column) for column in zip(*found, strict=True))
-        return lists_of(coded, user_ids, row, item, score, source, k, fill=retriever.popular)
+        index = self.index or index_for(self.two_tower, coded, self.settings)
+        retriever = Retriever(coded, self.two_tower, index, self.candidates)
+        users = coded.user_positions(user_ids)
+        known = np.flatnonzero(users >= 0)
+        blocks = [known[begin : begin + BLOCK] for begin in range(0, len(known), BLOCK)]
+        found = [self._best(retriever, users, rows, k) for rows in blocks]
+        return lists_of(coded, user_ids, Entries.joined([NOTHING, *found]), k, retriever.popular)
 
     def save(self, folder: Path) -> None:
         """Write the model as serving: `two_tower/` and `ranker/`; `training.save` adds what was tested."""
         self.two_tower.save(folder / FOLDERS["serving"])
         self.ranker.save(folder / "ranker")
 
-    def _block(self, retriever: Retriever, users: np.ndarray, begin: int, k: int) -> tuple[np.ndarray, ...]:
-        known = np.flatnonzero(users >= 0)
-        candidates = retriever.candidates(users[known])
-        features = assemble(candidates, retriever.coded, users[known])
+    def _best(self, retriever: Retriever, users: np.ndarray, rows: np.ndarray, k: int) -> Entries:
+        """The best `k` candidates of the users at `rows`."""
+        candidates = retriever.candidates(users[rows])
+        score = self.ranker.score(assemble(candidates, retriever.coded, users[rows]))
         row, item = candidates["row"].to_numpy(), candidates["item"].to_numpy()
-        score = self.ranker.score(features) if len(features) else np.empty(0)
         best, _ = ranked(row, item, score, k)
-        return known[row[best]] + begin, item[best], score[best], brought_by(candidates.iloc[best])
+        return Entries(rows[row[best]], item[best], score[best], brought_by(candidates.iloc[best]))
 
 
 def brought_by(candidates: pd.DataFrame) -> np.ndarray:
@@ -78,9 +78,9 @@ def brought_by(candidates: pd.DataFrame) -> np.ndarray:
 
 def index_for(two_tower: TwoTower, coded: Coded, settings: Settings) -> ItemIndex:
     """An index over the items that the model knows and the snapshot can sell."""
-    place = two_tower.vocabulary.get_indexer(coded.items)
-    items = np.flatnonzero(coded.sellable & (place >= 0))
-    return build_index(coded.item_ids[items], two_tower.item_vectors()[1][place[items]], settings)
+    places = two_tower.places(coded)
+    items = np.flatnonzero(coded.sellable & (places >= 0))
+    return build_index(coded.item_ids[items], two_tower.item_vectors()[1][places[items]], settings)
 
 
 def load_two_stage(
@@ -95,9 +95,3 @@ def load_two_stage(
     ranker = load_ranker(folder / "ranker", settings.threads)
     candidates = Candidates.model_validate(ranker.about["candidates"])
     return TwoStage(load_two_tower(folder / FOLDERS[which]), ranker, candidates, settings, index)
-
-
-def _blocks(coded: Coded, user_ids: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
-    positions = coded.user_positions(user_ids)
-    for begin in range(0, max(len(positions), 1), BLOCK):
-        yield begin, positions[begin : begin + BLOCK]

@@ -35,7 +35,7 @@ class ItemIndex:
         """The `k` nearest items of each vector, the best first, ties to the first row.
 
         Returns:
-            rows into `item_ids` (int64; -1 where there are fewer than `k` items) and cosines (float32), each (vectors, k).
+            rows into `item_ids` (int64; -1 where none was found) and cosines (float32): (vectors, at most `k`).
         """
         k = min(k, len(self.item_ids))
         if not k or not len(vectors):
