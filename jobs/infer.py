@@ -39,10 +39,11 @@ def infer(night: Night) -> dict[str, Any]:
     lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), night)
     popular = lists_for(RecentPopularity(), snapshot, [""], night).drop(columns="user_id")
     rules = Rules(Coded(snapshot), night.settings.lists)
-    stages = (model.two_tower, model.index) if isinstance(model, TwoStage) else (None, None)
-    similar = similar_items(rules, *stages, night.settings.lists)
+    two_tower, index = (model.two_tower, model.index) if isinstance(model, TwoStage) else (None, None)
+    similar = similar_items(rules, two_tower, index)
     items = snapshot.items[["item_id", "sellable"]].assign(title=None, kind=None)
-    items = items.assign(**{name: snapshot.items[name] for name in text_columns(snapshot.items, "item_id")})
+    attributes = {name: snapshot.items[name] for name in text_columns(snapshot.items, "item_id")}
+    items = items.assign(**attributes).astype({"title": "string", "kind": "string"})
 
     folder = night.fresh_folder("lists")
     frames = {"lists": lists, "popular": popular, "similar": similar, "items": items}

@@ -3,7 +3,7 @@
     python -m jobs.ingest --run-date 2011-11-30
 
 The first night of an empty lake reads all days before it in one go. A day that holds an event which a later run date
-has already is read together with that later day, so that the order in which days are ingested makes no difference.
+has already, or that lost one which a later may have repeated, is read together with that later day, so that the order in which days are ingested makes no difference.
 Nothing is visible in the lake until `jobs.validate_events` has passed it.
 """
 
@@ -39,10 +39,10 @@ def ingest(night: Night) -> dict[str, Any]:
     with engine.session(night.settings.engine, night.home) as spark:
         while True:
             staged, counts = stage_days(spark, lake, night, days)
-            later = later_days_that_repeat(lake, staged["events"], days)
+            later = later_days_that_share(lake, staged["events"], days)
             if not later:
                 break
-            log.info("ingest: reading %s again too: they repeat events of these days", ", ".join(map(str, later)))
+            log.info("ingest: reading %s again too: they share events with these days", ", ".join(map(str, later)))
             days = sorted({*days, *later})
     total = {key: sum(count[key] for count in counts) for key in ("rows_in", "kept", "quarantined", "duplicates")}
     log.info(
@@ -93,7 +93,8 @@ def stage_days(
         }
         for day in days
     ]
-    reconcile(counts, seen=good.get["rows"] + bad.get["rows"], repeated=good.get["rows"] - sum(kept.values()))
+    good_rows, bad_rows = (observed.get.get("rows", 0) for observed in (good, bad))  # no figure without a file
+    reconcile(counts, seen=good_rows + bad_rows, repeated=good_rows - sum(kept.values()))
     return staged, counts
 
 
@@ -137,19 +138,27 @@ def not_known_before(
     return events.join(delivered, "event_id", "left").where(~known).drop("delivered")
 
 
-def later_days_that_repeat(lake: Lake, staged: Staged, days: list[dt.date]) -> list[dt.date]:
-    """Run dates after those of `days`, committed before, that hold an event which `days` hold now."""
-    later = sorted(set(later_than(lake, days[0])) - {day.isoformat() for day in days})
-    if not later:
+def later_days_that_share(lake: Lake, staged: Staged, days: list[dt.date]) -> list[dt.date]:
+    """Run dates after the first of `days`, committed before, whose events depend on what `days` hold now.
+
+    They hold an event that `days` hold now; or `days` held one that a corrected file has no more, and which they may
+    have repeated: what they repeated is not in the lake, only that they did.
+    """
+    committed = lake.run_dates("events") | lake.run_dates("ingest_counts")
+    later = sorted({dt.date.fromisoformat(day) for day in committed if day > days[0].isoformat()} - set(days))
+    if not later or not lake.exists("events"):
         return []
-    ids = pa.concat_tables([pq.read_table(file, columns=["event_id"]) for file in lake.staged_files(staged)])
-    found = lake.arrow("events", ["event_id", "run_date"], [("run_date", ">=", later[0])])
-    repeated = found.filter(pc.is_in(found["event_id"], value_set=ids["event_id"].combine_chunks()))
-    return sorted(set(repeated["run_date"].to_pylist()) - set(days))
-
-
-def later_than(lake: Lake, day: dt.date) -> list[str]:
-    return [committed for committed in lake.run_dates("events") if committed > day.isoformat()]
+    empty = pa.schema([("event_id", pa.string())]).empty_table()
+    files = [pq.read_table(file, columns=["event_id"], partitioning=None) for file in lake.staged_files(staged)]
+    now = pa.concat_tables([empty, *files])["event_id"].combine_chunks()
+    known = lake.arrow("events", ["event_id", "run_date"], [("run_date", ">=", days[0].isoformat())])
+    here = pc.is_in(known["run_date"], value_set=pa.array(days, pa.date32()))
+    again = pc.is_in(known["event_id"], value_set=now)
+    share = set(known.filter(pc.and_(again, pc.invert(here)))["run_date"].to_pylist())
+    if pc.any(pc.and_(here, pc.invert(again))).as_py():  # an event has gone
+        counts = lake.arrow("ingest_counts", ["run_date"], [("duplicates", ">", 0)])
+        share |= set(counts["run_date"].to_pylist())
+    return [day for day in later if day in share]
 
 
 if __name__ == "__main__":

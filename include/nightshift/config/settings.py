@@ -1,6 +1,7 @@
 """Every setting there is, with its default and its meaning. The sample's values are in `nightshift.yaml`.
 
-Settings that hold SQL (`Sql`) are Spark SQL expressions; `source.*` ones see the source's own columns by their own names.
+Settings that hold SQL (`Sql`) are Spark SQL expressions; `source.*` ones see the source's own columns
+by their own names.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class Section(BaseModel):
 class Columns(Section):
     """How a source row becomes an event, one expression a field."""
 
-    user: Sql
-    item: Sql
+    user: Sql  # the id of who acted, as text; an event without one is quarantined
+    item: Sql  # the id of what was acted on, as text
     time: Sql  # a timestamp without zone, read in `source.timezone`
-    quantity: Sql = "1"
+    quantity: Sql = "1"  # of the item, in one event
     price: Sql | None = None  # of one unit
     basket: Sql | None = None  # what was bought together; default: a user's business day
 
@@ -39,8 +40,8 @@ class Columns(Section):
 class EventType(Section):
     """Events are of the first type whose `when` holds; a row that fits none goes to quarantine."""
 
-    name: str
-    when: Sql
+    name: str  # what such events are called in the lake
+    when: Sql  # the condition, over the source's own columns
     weight: float  # of one such event in a user's affinity to an item; negative where it takes back
 
 
@@ -48,20 +49,20 @@ class Source(Section):
     """Where the events lie and what they mean."""
 
     address: str  # of a day's file, with {run_date} or {run_date:%Y/%m/%d}; relative to the configuration file
-    format: Literal["csv", "parquet", "jsonl"]
-    delimiter: str = ","
+    format: Literal["csv", "parquet", "jsonl"]  # of the files; compressed ones (.gz) are read as they are
+    delimiter: str = ","  # between the fields of a csv file
     timezone: str = "UTC"  # the business day's
-    first_day: dt.date
+    first_day: dt.date  # the first business day; the first night loads from here
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
     types: dict[
         str, str
     ] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
-    columns: Columns
-    event_types: list[EventType] = Field(min_length=1)
+    columns: Columns  # the fields of an event
+    event_types: list[EventType] = Field(min_length=1)  # tried in this order
     contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
     item_attributes: dict[str, Sql] = {}  # `title` is shown to people; `kind` groups variants of one product
-    user_attributes: dict[str, Sql] = {}
+    user_attributes: dict[str, Sql] = {}  # name: expression; like `country`
 
     @model_validator(mode="after")
     def _address_names_a_day_and_zone_exists(self) -> Source:
@@ -81,12 +82,12 @@ class Source(Section):
 class Engine(Section):
     """Which Spark computes."""
 
-    kind: Literal["local", "connect", "submit"] = "local"
+    kind: Literal["local", "connect", "submit"] = "local"  # own, a Connect server, spark-submit's
     master: str = "local[*]"  # for local and submit
     remote: str | None = None  # for connect: sc://host:port
-    memory: str = "2g"
-    shuffle_partitions: PositiveInt = 4
-    conf: dict[str, str] = {}
+    memory: str = "2g"  # of the driver, as Spark writes it; for local
+    shuffle_partitions: PositiveInt = 4  # near the number of cores
+    conf: dict[str, str] = {}  # further Spark settings, by their own names
 
     @model_validator(mode="after")
     def _connect_has_an_address(self) -> Engine:
@@ -96,7 +97,7 @@ class Engine(Section):
 
 
 class Features(Section):
-    windows_days: tuple[PositiveInt, ...] = (7, 28, 90)
+    windows_days: tuple[PositiveInt, ...] = (7, 28, 90)  # lengths of the windows that events are counted over
     sequence_length: PositiveInt = 50  # recent items kept a user
     neighbours: PositiveInt = 50  # co-occurring items kept an item
     cooccurrence_days: PositiveInt = 180  # baskets older than this, before the run date, do not count
@@ -107,58 +108,58 @@ class Evaluation(Section):
     """The temporal split and what the gate demands."""
 
     test_days: PositiveInt = 14  # the last days up to the run date; the ranker learns from as many before them
-    k: PositiveInt = 20
+    k: PositiveInt = 20  # places of a list that the metrics look at
     metric: Literal["ndcg", "recall", "map", "mrr", "hit_rate"] = "ndcg"  # which decides, at k
     min_gain: float = 0.0  # over the champion, absolute; it must be more than this
     min_users: PositiveInt = 50  # fewer test users than this, and no challenger is judged
 
 
 class TwoTower(Section):
-    dimension: PositiveInt = 64
-    epochs: PositiveInt = 8
+    dimension: PositiveInt = 64  # of the embeddings
+    epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
-    batch_baskets: PositiveInt = 128
+    batch_baskets: PositiveInt = 128  # baskets in a training step
     learning_rate: float = Field(default=5e-3, gt=0)  # falls to 0 over the steps
     refresh_rate: float = Field(default=0.4, gt=0)  # share of the learning rate that a refresh starts with
-    temperature: float = Field(default=0.1, gt=0)
+    temperature: float = Field(default=0.1, gt=0)  # of the softmax; lower is sharper
     half_life_days: float = Field(default=90.0, gt=0)  # a basket this much older is half as likely in an epoch
     context_items: PositiveInt = 50  # recent items the user tower reads; at most features.sequence_length
     title_buckets: PositiveInt = 8192  # hash buckets for title words and item attributes
 
 
 class Ranker(Section):
-    trees: PositiveInt = 150
-    leaves: PositiveInt = 15
-    learning_rate: float = Field(default=0.04, gt=0)
-    min_leaf: PositiveInt = 100
-    l2: float = Field(default=10.0, ge=0)
+    trees: PositiveInt = 150  # boosting rounds
+    leaves: PositiveInt = 15  # of a tree, at most
+    learning_rate: float = Field(default=0.04, gt=0)  # of the boosting
+    min_leaf: PositiveInt = 100  # candidates in a leaf, at least
+    l2: float = Field(default=10.0, ge=0)  # regularisation of the leaves' values
     feature_share: float = Field(default=0.7, gt=0, le=1)  # of the features, that a tree may use
     user_share: float = Field(default=0.8, gt=0, le=1)  # of the users, that a tree is grown on
 
 
 class Index(Section):
     kind: Literal["auto", "flat", "hnsw"] = "auto"  # flat is exact; auto: flat up to `exact_up_to` items, then hnsw
-    exact_up_to: PositiveInt = 20_000
+    exact_up_to: PositiveInt = 20_000  # items; more, and the index approximates
     min_recall: Share = 0.95  # recall@100 against exact search, gated
 
 
 class Candidates(Section):
     """How many candidates each source may bring for a user."""
 
-    two_tower: PositiveInt = 80
-    cooccurrence: PositiveInt = 50
-    repeat: PositiveInt = 100
-    trending: PositiveInt = 40
+    two_tower: PositiveInt = 80  # nearest by embedding
+    cooccurrence: PositiveInt = 50  # bought together with what the user bought
+    repeat: PositiveInt = 100  # bought by the user before
+    trending: PositiveInt = 40  # popular of late
 
 
 class Lists(Section):
-    size: PositiveInt = 20
-    similar: PositiveInt = 20
+    size: PositiveInt = 20  # items in a user's list
+    similar: PositiveInt = 20  # items in an item's list of similar ones
     sellable: Sql = "days_since_last <= 60"  # over the item features: what may be in a list
-    max_per_kind: PositiveInt = 3
+    max_per_kind: PositiveInt = 3  # items of one `kind` in a list
     diversity: Share = 0.1  # 0: by score alone; 1: by difference alone (MMR's 1 - lambda)
     freshness: Share = 0.02  # boost of an item first seen in the last 28 days
-    banned_items: frozenset[str] = frozenset()
+    banned_items: frozenset[str] = frozenset()  # never in a list
     pinned_items: tuple[str, ...] = ()  # first in every list, where sellable
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
@@ -169,7 +170,7 @@ class Store(Section):
 
     address: str | None = None  # file:///... or s3://bucket/prefix; default: published/ in NIGHTSHIFT_HOME
     endpoint: str | None = None  # of an S3-compatible server
-    surface: str = Field(default="home", pattern=r"^[a-z0-9_-]{1,64}$")
+    surface: str = Field(default="home", pattern=r"^[a-z0-9_-]{1,64}$")  # where lists are shown
     shards: PositiveInt = 2  # files that a run's records are spread over
     keep_runs: PositiveInt = 30  # the latest published; the live run and the ones to go back to stay besides
 
@@ -183,37 +184,37 @@ class Store(Section):
 
 
 class Serving(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8090, ge=1, le=65535)
+    host: str = "127.0.0.1"  # to listen on; 0.0.0.0 for all addresses
+    port: int = Field(default=8090, ge=1, le=65535)  # to listen on
     poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointer is looked at
     max_batch: PositiveInt = 1000  # users in one request
 
 
 class Tracking(Section):
     uri: str | None = None  # of an MLflow server; default: a database in NIGHTSHIFT_HOME
-    experiment: str = "nightshift"
-    model: str = "nightshift-recommender"
+    experiment: str = "nightshift"  # in MLflow, that the nights' runs are of
+    model: str = "nightshift-recommender"  # in MLflow's registry, that the versions are of
 
 
 class Monitoring(Section):
-    psi_warn: float = 0.1
-    psi_alert: float = 0.25
+    psi_warn: float = 0.1  # population stability index from which a column is pointed out
+    psi_alert: float = 0.25  # and from which it is an alert
     min_rows: PositiveInt = 200  # in either window; fewer: insufficient data
-    window_days: PositiveInt = 28
+    window_days: PositiveInt = 28  # length of the window that is compared with the reference
     max_age_hours: PositiveInt = 48  # of the newest event at the end of the window
-    webhook: str | None = None
+    webhook: str | None = None  # http(s) address that alerts are posted to
     retrain: bool = False  # on an alert, trigger a night
 
 
 class Runner(Section):
     """Where the steps of a night run. A pod's and a cluster's address are Airflow connections."""
 
-    kind: Literal["process", "spark-submit", "pod"] = "process"
+    kind: Literal["process", "spark-submit", "pod"] = "process"  # beside Airflow, on a Spark cluster, or in Kubernetes
     image: str | None = None  # of a pod
     gpus: int = Field(default=0, ge=0)  # of a pod
     namespace: str = "default"  # of a pod
     master: str | None = None  # of spark-submit
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = {}  # variables that the step gets besides
 
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Runner:
@@ -225,22 +226,22 @@ class Runner(Section):
 
 
 class Settings(Section):
-    name: str
-    seed: int = 1
+    name: str  # of this configuration, in reports and logs
+    seed: int = 1  # of all that is random
     threads: int = Field(default=0, ge=0)  # of training and inference; 0: all cores
     source: Source
     engine: Engine = Engine()
-    features: Features = Features()
+    features: Features = Features()  # what is counted, and over how long
     evaluation: Evaluation = Evaluation()
-    two_tower: TwoTower = TwoTower()
-    ranker: Ranker = Ranker()
-    index: Index = Index()
+    two_tower: TwoTower = TwoTower()  # the retrieval model and its training
+    ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
+    index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()
-    lists: Lists = Lists()
+    lists: Lists = Lists()  # what a list may hold, and what it must to be published
     store: Store = Store()
-    serving: Serving = Serving()
-    tracking: Tracking = Tracking()
-    monitoring: Monitoring = Monitoring()
+    serving: Serving = Serving()  # the lookup service
+    tracking: Tracking = Tracking()  # where MLflow keeps runs and models
+    monitoring: Monitoring = Monitoring()  # when drift is pointed out, and who is told
     runners: dict[str, Runner] = {"default": Runner()}  # by step; `default` for the steps not named
 
     folder: Path = Field(default=Path("."), exclude=True)  # of the file; addresses in it are relative to this

@@ -26,7 +26,7 @@ class Verdict:
 def judge(
     challenger: Metrics | None, champion: Metrics | None, baselines: Mapping[str, Metrics], settings: Evaluation
 ) -> Verdict:
-    """The challenger is accepted if, on enough users, it beats every baseline, and the champion by more than `min_gain`.
+    """The challenger is accepted if on enough users it beats every baseline, and the champion by more than `min_gain`.
 
     Args:
         challenger, champion, baselines: means of the metrics over the same users, and how many `users` they are. There
@@ -42,7 +42,8 @@ def judge(
     if challenger is None:
         return Verdict(False, ("there is no challenger",), best)
     checks = [_enough_users(challenger, champion, settings)]
-    checks += [_beats(challenger, name, baselines[name], settings, 0.0) for name in [best, *_unknown(figures)]]
+    unknown = [name for name, figure in figures.items() if not math.isfinite(figure)]
+    checks += [_beats(challenger, name, baselines[name], settings, 0.0) for name in dict.fromkeys([best, *unknown])]
     if champion is not None:
         checks.append(_beats(challenger, "the champion", champion, settings, settings.min_gain))
     failed = tuple(told for passed, told in checks if not passed)
@@ -62,10 +63,6 @@ def _beats(challenger: Metrics, name: str, other: Metrics, settings: Evaluation,
     own, figure = _figure(challenger, settings.metric), _figure(other, settings.metric)
     told = f"{settings.metric}@{settings.k} {own:.4f} against {figure:.4f} of {name} ({own - figure:+.4f})"
     return own - figure > gain, told + (f", more than {gain:+g} is asked for" if gain else "")
-
-
-def _unknown(figures: Mapping[str, float]) -> list[str]:
-    return [name for name, figure in figures.items() if not math.isfinite(figure)]
 
 
 def _figure(metrics: Metrics, name: str) -> float:

@@ -46,7 +46,7 @@ def mean(values: pd.DataFrame, lists: pd.DataFrame, k: int, sellable: int) -> Me
     """The means over the users of `by_user`; None where there is no user.
 
     Returns:
-        `METRICS`; `coverage`, the share of the `sellable` items that are among the first `k` of any list; `users`, how many.
+        `METRICS`, `coverage` (the share of the `sellable` items that are among the first `k` of any list) and `users`.
     """
     shown = lists.loc[lists["rank"] <= k, "item_id"].nunique()
     result: Metrics = {name: float(values[name].mean()) if len(values) else None for name in METRICS}

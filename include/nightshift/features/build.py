@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
@@ -135,18 +137,23 @@ def cooccurrence(events: DataFrame, cutoffs: Sequence[dt.date], run_date: dt.dat
     numbers = recent.select("item_id").distinct().select("item_id", number).persist()
     basket = F.xxhash64("user_id", "basket_id").alias("basket")
     lines = recent.join(F.broadcast(numbers), "item_id").groupBy(basket, "n").agg(F.min(first_known).alias("known"))
-    size = F.count("*").over(Window.partitionBy("basket")).alias("items")
-    usable = lines.where("known is not null").select("*", size)
-    usable = usable.where(F.col("items") <= settings.features.largest_basket).drop("items").persist()
-    left = usable.select("basket", F.col("n").alias("a"), F.col("known").alias("known_a"))
+    # A basket may grow after a cut-off, by what a later day delivers: it is usable up to the last cut-off at which it
+    # was not too large.
+    whole = Window.partitionBy("basket")
+    fits = [F.count_if(F.col("known") <= day).over(whole) <= settings.features.largest_basket for day in days]
+    until = F.coalesce(*[F.when(fit, day) for fit, day in zip(reversed(fits), reversed(days), strict=True)])
+    usable = lines.where("known is not null").select("*", until.alias("until")).where("known <= until").persist()
+    left = usable.select("basket", "until", F.col("n").alias("a"), F.col("known").alias("known_a"))
     right = usable.select("basket", F.col("n").alias("b"), F.col("known").alias("known_b"))
     pair = (F.shiftleft("a", 32) + F.col("b")).alias("pair")
-    met = left.join(right, "basket").where("a < b").select(pair, F.greatest("known_a", "known_b").alias("known"))
-    by_cutoff = [F.count_if(F.col("known") <= day).alias(f"by_{n}") for n, day in enumerate(days)]
-    counts = met.groupBy("pair").agg(*by_cutoff).where(F.col(f"by_{len(days) - 1}") >= 2)
+    known = F.greatest("known_a", "known_b").alias("known")
+    met = left.join(right, "basket").where("a < b").select(pair, known, "until")
+    by_cutoff = [F.count_if(day.between(F.col("known"), F.col("until"))).alias(f"by_{n}") for n, day in enumerate(days)]
+    often = reduce(or_, [F.col(f"by_{n}") >= 2 for n in range(len(days))])
+    counts = met.groupBy("pair").agg(*by_cutoff).where(often)
     each = F.array(*[F.struct(day.alias("as_of"), F.col(f"by_{n}").alias("baskets")) for n, day in enumerate(days)])
     pairs = counts.select("pair", F.explode(each).alias("each")).select("pair", "each.*").where("baskets >= 2")
-    alone = _as_of_each(usable.groupBy("n", "known").agg(F.count("*").alias("lines")), days)
+    alone = _as_of_each(usable.groupBy("n", "known", "until").agg(F.count("*").alias("lines")), days)
     sizes = alone.groupBy("as_of", "n").agg(F.sum("lines").alias("size"))
 
     named = F.broadcast(sizes.join(numbers, "n"))
@@ -174,10 +181,10 @@ def _side(item: str, neighbour: str) -> Column:
 
 
 def _as_of_each(frame: DataFrame, days: list) -> DataFrame:  # type: ignore[type-arg]
-    """A row once for every cut-off from the one that first knew it."""
+    """A row once for every cut-off from the one that first knew it to the last that may use it."""
     from pyspark.sql import functions as F
 
-    return frame.withColumn("as_of", F.explode(F.array(*days))).where("known <= as_of")
+    return frame.withColumn("as_of", F.explode(F.array(*days))).where("as_of between known and until")
 
 
 def _aggregates(features: Sequence[Feature], over: str) -> list:  # type: ignore[type-arg]

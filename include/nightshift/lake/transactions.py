@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -134,7 +135,7 @@ class Lake:
         from pyspark.sql import functions as F
 
         filters = [(column, operator, str(value)) for column, operator, value in where]
-        files = sorted(self.open(table.name, version).file_uris(filters or None))
+        files = sorted(unquote(uri) for uri in self.open(table.name, version).file_uris(filters or None))
         if not files:
             return spark.createDataFrame([], f"{table.ddl}, run_date date")
         in_path = F.regexp_extract(F.col("_metadata.file_path"), r"run_date=(\d{4}-\d{2}-\d{2})", 1)
@@ -200,6 +201,9 @@ class Lake:
         """
         folder = self.path(table.name)
         actions = [_add_action(folder, file, table, staged.run_dates) for file in self.staged_files(staged)]
+        if self._is_committed(staged, actions):  # and its writer was killed before it could say so
+            _marker(folder, staged.folder).unlink(missing_ok=True)
+            return self.version(table.name)
         schema = Schema.from_arrow(table.arrow)
         properties = CommitProperties(custom_metadata={"stage": staged.folder})
         if not self.exists(table.name):
@@ -236,6 +240,14 @@ class Lake:
         predicate = f"run_date IN ({listed})" if self.exists(table) else None
         write_deltalake(str(self.path(table)), rows, partition_by=["run_date"], mode="overwrite", predicate=predicate)
         return self.version(table)
+
+    def _is_committed(self, staged: Staged, actions: list[AddAction]) -> bool:
+        """Whether these run dates hold just this stage. Adding a file twice would make it one that is also removed."""
+        if not actions or not self.exists(staged.table):
+            return False
+        live = self.open(staged.table).file_uris([("run_date", "in", list(staged.run_dates))])
+        ends = {"/".join(Path(unquote(uri)).parts[-3:]) for uri in live}
+        return ends == {action.path for action in actions}
 
     def _sweep(self, folder: Path, run_dates: tuple[str, ...]) -> None:
         """Remove stages for these run dates that never were committed."""

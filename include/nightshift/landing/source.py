@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 UNREADABLE = "_unreadable"  # a column: the line, where it cannot be taken apart
+BYTE_ORDER_MARK = "\ufeff"  # some programs begin a file with it
 ORIGIN = ("_run_date", "_file", "_raw")  # columns beside the source's own
 
 
@@ -91,8 +92,11 @@ def _csv_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> 
         names = next(csv.reader([header], delimiter=source.delimiter)) if header else []
         _require_columns(source, names, addresses[0])
         options = {"sep": source.delimiter, "columnNameOfCorruptRecord": UNREADABLE, "mode": "PERMISSIVE"}
-        lines = spark.read.text(addresses).where((F.col("value") != "") & (F.col("value") != header))
-        lines = lines.select("value", F.col("_metadata.file_path").alias("_file"))
+        lines = spark.read.text(addresses).select(
+            F.regexp_replace("value", f"^{BYTE_ORDER_MARK}", "").alias("value"),
+            F.col("_metadata.file_path").alias("_file"),
+        )
+        lines = lines.where((F.col("value") != "") & (F.col("value") != header))
         row = F.from_csv("value", F.lit(_ddl(source, names)), options)
         lines = lines.select("_file", F.col("value").alias("_raw"), row.alias("row"))
         frames.append(lines.select("_file", "_raw", "row.*"))
@@ -143,10 +147,13 @@ def _require_columns(source: Source, names: Sequence[str], address: str) -> None
 def _spellings(address: str) -> list[str]:
     """The names that Spark may report for a file: it writes file:/x or file:///x, and s3a:// for s3://."""
     scheme, _, path = address.rpartition("://")
-    if scheme:
-        return sorted({address, f"{scheme.replace('s3', 's3a')}://{path}", f"{scheme.replace('s3a', 's3')}://{path}"})
-    local = quote(str(Path(address).absolute()))
-    return [f"file:{local}", f"file://{local}"]
+    if scheme in ("", "file"):
+        starts, path = ["file:", "file://"], str(Path(path).absolute())
+    else:
+        starts = sorted({f"{s}://" for s in (scheme, scheme.replace("s3", "s3a"), scheme.replace("s3a", "s3"))})
+    legal = "/-_.!~*'()@:$&+,;="  # in a path of Java's URI, which leaves letters beyond ASCII as they are besides
+    written = {path, quote(path, safe=legal), "".join(c if ord(c) > 127 else quote(c, safe=legal) for c in path)}
+    return [start + name for start in starts for name in sorted(written)]
 
 
 def count_rows(source: Source, file: DayFile) -> int:

@@ -60,8 +60,8 @@ class Scale:
     @classmethod
     def of(cls, items: pd.DataFrame) -> Scale:
         logs = _logs(items)
-        mean = np.nan_to_num(_quiet(np.nanmean, logs))
-        deviation = np.nan_to_num(_quiet(np.nanstd, logs))
+        logs = np.where(np.isfinite(logs).any(axis=0), logs, 0.0)  # a column without a single value
+        mean, deviation = np.nanmean(logs, axis=0), np.nanstd(logs, axis=0)
         return cls(tuple(mean.tolist()), tuple(np.where(deviation > 1e-6, deviation, 1.0).tolist()))
 
     def numbers(self, items: pd.DataFrame) -> np.ndarray:
@@ -73,8 +73,3 @@ class Scale:
 def _logs(items: pd.DataFrame) -> np.ndarray:
     columns = [items[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in NUMBERS]
     return np.log1p(np.stack(columns, axis=1).clip(0))
-
-
-def _quiet(function: np.ufunc, logs: np.ndarray) -> np.ndarray:
-    filled = np.where(np.isfinite(logs).any(axis=0), logs, 0.0)  # a column without a single value: 0
-    return function(filled, axis=0)

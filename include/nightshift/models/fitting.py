@@ -13,6 +13,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -214,10 +215,11 @@ def _context_items(settings: Settings) -> int:
 def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None]:
     """Seeded, and on CPU with deterministic kernels only; what was set before is set again afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     torch.use_deterministic_algorithms(device.type == "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
+    memory.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -225,4 +227,4 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill

@@ -25,7 +25,10 @@ RECENT_DAYS = 28  # "this month", in `trending` and in the recent popularity bas
 class Recommender(Protocol):
     """A model. Its lists hold sellable items only, none twice, the best first, and are the same for the same input."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """What it is called in a registry."""
+        ...
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """The best `k` items a user, fewer where fewer can be sold; for a user that is not known, the popular ones.

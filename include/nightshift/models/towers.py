@@ -63,18 +63,14 @@ class Towers(nn.Module):
         self.user_words = nn.EmbeddingBag(USER_BUCKETS, dimension, mode="mean")
         self.count = nn.Embedding(STEPS, dimension)
         self.last = nn.Embedding(STEPS, dimension)
-        self.mix = nn.Sequential(
-            nn.Linear(2 * dimension, 2 * dimension), nn.GELU(), nn.Linear(2 * dimension, dimension)
-        )
+        self.widen, self.narrow = nn.Linear(2 * dimension, 2 * dimension), nn.Linear(2 * dimension, dimension)
         for table in (self.item_id, self.item_words):
             nn.init.normal_(table.weight, std=0.02)
         for table in (self.user_words, self.count, self.last):
             nn.init.normal_(table.weight, std=0.1)
         nn.init.zeros_(self.elapsed.weight)
-        with (
-            torch.no_grad()
-        ):  # at first a user is the sum of recent items, so that a good start for items is one for users
-            self.mix[2].weight.mul_(0.1)
+        with torch.no_grad():  # a user starts as the mean of recent items: a good start for items is one for users
+            self.narrow.weight.mul_(0.1)
             self.item_numbers.weight.mul_(0.1)
 
     def items(self, inputs: ItemInputs) -> torch.Tensor:
@@ -90,4 +86,5 @@ class Towers(nn.Module):
         count = (2 * torch.log2(1 + inputs.known.sum(dim=1).float())).long().clamp(max=STEPS - 1)
         last = torch.where(inputs.known[:, 0], inputs.elapsed[:, 0], STEPS - 1)
         about = self.user_words(inputs.words, inputs.starts) + self.count(count) + self.last(last)
-        return F.normalize(taste + self.mix(torch.cat([taste, about], dim=1)), dim=1)
+        shift = self.narrow(F.gelu(self.widen(torch.cat([taste, about], dim=1))))
+        return F.normalize(taste + shift, dim=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nightshift.config.settings import Lists
 from nightshift.models.recommender import NOTHING, Entries, Popular, lists_of, popular
 from nightshift.models.rows import top_of_rows
 from nightshift.models.two_tower import TwoTower
@@ -13,8 +12,8 @@ from nightshift.ranking.rerank import Rules
 from nightshift.retrieval.index import ItemIndex, rows_of
 
 
-def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | None, settings: Lists) -> pd.DataFrame:
-    """The `settings.similar` items most like each item, only such as may be in a list.
+def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | None) -> pd.DataFrame:
+    """The items most like each item, as many as the settings say, only such as may be in a list.
 
     Args:
         two_tower, index: both, or none where a baseline serves.
@@ -22,7 +21,7 @@ def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | N
     Returns:
         item_id (every item, sorted), rank (int32 from 1), similar_id, score (float64, falling with rank).
     """
-    coded = rules.coded
+    coded, settings = rules.coded, rules.settings
     k = settings.similar + 1  # an item is found among those like it, and dropped at the end
     near = _near(rules, two_tower, index, k) if two_tower and index else NOTHING
     rest = np.setdiff1d(np.arange(len(coded.items)), near.row)
@@ -31,7 +30,7 @@ def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | N
     trend = popular(coded)
     allowed = rules.allowed[trend.items]
     fill = Popular(trend.items[allowed], trend.scores[allowed])
-    found = lists_of(coded, coded.item_ids, Entries.joined([near, linked]), k, fill)
+    found = lists_of(coded, coded.item_ids.tolist(), Entries.joined([near, linked]), k, fill)
     found = found.rename(columns={"user_id": "item_id", "item_id": "similar_id"})
     found = found[found["item_id"] != found["similar_id"]].reset_index(drop=True)
     found["rank"] = (found.groupby("item_id", sort=False).cumcount() + 1).astype(np.int32)
