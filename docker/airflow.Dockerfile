@@ -21,7 +21,7 @@ COPY docker/airflow-requirements.txt docker/
 # the CPU build of torch; https://pypi.org/simple has the CUDA build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --requirement requirements.txt --requirement docker/airflow-requirements.txt \
- && pip install --no-cache-dir --index-url ${TORCH_INDEX} --requirement requirements/torch.txt
+    --requirement requirements/torch.txt --extra-index-url ${TORCH_INDEX}
 
 COPY dags dags
 COPY plugins plugins

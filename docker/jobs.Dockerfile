@@ -16,7 +16,7 @@ COPY requirements/torch.txt requirements/
 # the CPU build of torch; for a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --requirement requirements.txt \
- && pip install --no-cache-dir --index-url ${TORCH_INDEX} --requirement requirements/torch.txt
+    --requirement requirements/torch.txt --extra-index-url ${TORCH_INDEX}
 
 # delta-spark's jars, for the engine `submit`: Spark's own resolver fetches them from Maven, once, here.
 # Without Maven: --build-arg DELTA= leaves them out, and Spark reads tables by delta-rs's file lists.

@@ -3,7 +3,8 @@
     python -m jobs.ingest --run-date 2011-11-30
 
 The first night of an empty lake reads all days before it in one go. A day that holds an event which a later run date
-has already, or that lost one which a later may have repeated, is read together with that later day, so that the order in which days are ingested makes no difference.
+has already, or lost one which a later may have repeated, is read together with that later day, so that the order in
+which days are ingested makes no difference.
 Nothing is visible in the lake until `jobs.validate_events` has passed it.
 """
 
@@ -146,7 +147,7 @@ def later_days_that_share(lake: Lake, staged: Staged, days: list[dt.date]) -> li
     """
     committed = lake.run_dates("events") | lake.run_dates("ingest_counts")
     later = sorted({dt.date.fromisoformat(day) for day in committed if day > days[0].isoformat()} - set(days))
-    if not later or not lake.exists("events"):
+    if not later or not (lake.exists("events") and lake.exists("ingest_counts")):
         return []
     empty = pa.schema([("event_id", pa.string())]).empty_table()
     files = [pq.read_table(file, columns=["event_id"], partitioning=None) for file in lake.staged_files(staged)]

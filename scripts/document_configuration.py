@@ -36,6 +36,7 @@ TYPES = {
     "bool": "true or false",
     "dt.date": "day",
     "Sql": "SQL",
+    "SqlType": "Spark SQL type",
     "Share": "0 to 1",
     "PositiveInt": "whole number from 1",
 }
@@ -145,7 +146,7 @@ def render(sections: dict[str, Section]) -> str:
     parts = [INTRODUCTION, _table(sections, "Settings")]
     for key, setting in keys(sections):
         if inner := _section_in(setting, sections):
-            parts += [f"## {_path(key, setting)}\n", _sentence(_meaning(setting, sections)), _table(sections, inner)]
+            parts += [f"## `{_path(key, setting)}`\n", _sentence(_meaning(setting, sections)), _table(sections, inner)]
     return "\n".join(parts)
 
 

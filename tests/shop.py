@@ -7,6 +7,7 @@ Who buys LANTERN 00 buys LANTERN 01 with it. LANTERN 19 and MUG 19 sold early on
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings, load
+from nightshift.evaluation.labels import labels
 from nightshift.features.snapshot import Snapshot
+from nightshift.ranking.training import Trained, train_two_stage
 
 FIRST = dt.date(2024, 1, 1)
 RANKER_CUTOFF, TEST_CUTOFF, RUN_DATE = (FIRST + dt.timedelta(days=days) for days in (111, 125, 139))
@@ -54,6 +57,25 @@ def interactions(seed: int = 7) -> pd.DataFrame:
                     items.add(f"RIBBON{rng.integers(0, 3):02d}")
                 rows += [(f"{initial}{number:02d}", item, day, f"{initial}{number:02d}-{visit}") for item in sorted(items)]
     return events(rows)
+
+
+@functools.cache
+def snapshots() -> tuple[Snapshot, Snapshot, Snapshot]:
+    """As of the three cut-offs. Shared: not to be changed."""
+    known = interactions()
+    return snapshot(known, RANKER_CUTOFF), snapshot(known, TEST_CUTOFF), snapshot(known, RUN_DATE)
+
+
+@functools.cache
+def trained() -> Trained:
+    """The night's model. Shared: not to be changed."""
+    return train(interactions())
+
+
+def train(known: pd.DataFrame) -> Trained:
+    """Train on these events, whatever they are."""
+    views = [snapshot(known, day) for day in (RANKER_CUTOFF, TEST_CUTOFF, RUN_DATE)]
+    return train_two_stage(views, known, labels(known, RANKER_CUTOFF, TEST_CUTOFF, views[0]), settings())
 
 
 def events(rows: list[tuple[str, str, int, str]]) -> pd.DataFrame:

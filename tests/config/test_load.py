@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nightshift.config import ConfigError, load
+from nightshift.config.settings import EVENT_FIELDS
+from nightshift.lake import EVENTS_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,3 +115,7 @@ def test_a_file_that_is_no_configuration_is_named(file: Path, content: str | byt
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}:"):
         load(file)
+
+
+def test_no_attribute_can_take_an_event_fields_place() -> None:
+    assert {*EVENTS_COLUMNS, "run_date"} == EVENT_FIELDS

@@ -14,10 +14,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from nightshift.config.sql import check_sql
+from nightshift.config.sql import check_sql, check_type
 
 Sql = Annotated[str, AfterValidator(check_sql)]
+SqlType = Annotated[str, AfterValidator(check_type)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+EVENT_FIELDS = frozenset(
+    "run_date event_id user_id item_id event_type weight event_time event_date quantity price basket_id".split()
+)
 
 
 class Section(BaseModel):
@@ -55,11 +60,9 @@ class Source(Section):
     first_day: dt.date  # the first business day; the first night loads from here
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
-    types: dict[
-        str, str
-    ] = {}  # Spark types of the file's columns that are not text: a value that is not one is refused
-    columns: Columns  # the fields of an event
-    event_types: list[EventType] = Field(min_length=1)  # tried in this order
+    types: dict[str, SqlType] = {}  # of the file's columns that are not text: a value that is not one is refused
+    columns: Columns
+    event_types: list[EventType] = Field(min_length=1)
     contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
     item_attributes: dict[str, Sql] = {}  # `title` is shown to people; `kind` groups variants of one product
     user_attributes: dict[str, Sql] = {}  # name: expression; like `country`
@@ -78,11 +81,19 @@ class Source(Section):
             raise ValueError(f"timezone {self.timezone!r} is not known, try Europe/London or UTC") from error
         return self
 
+    @model_validator(mode="after")
+    def _attributes_have_names_of_their_own(self) -> Source:
+        for name in self.item_attributes.keys() & self.user_attributes.keys():
+            raise ValueError(f"attribute {name!r} is of items and of users: give one of them another name")
+        for name in EVENT_FIELDS & {*self.item_attributes, *self.user_attributes}:
+            raise ValueError(f"attribute {name!r} is an event's own field: give it another name")
+        return self
+
 
 class Engine(Section):
     """Which Spark computes."""
 
-    kind: Literal["local", "connect", "submit"] = "local"  # own, a Connect server, spark-submit's
+    kind: Literal["local", "connect", "submit"] = "local"  # its own server, a Connect server, or spark-submit's
     master: str = "local[*]"  # for local and submit
     remote: str | None = None  # for connect: sc://host:port
     memory: str = "2g"  # of the driver, as Spark writes it; for local
@@ -237,7 +248,7 @@ class Settings(Section):
     ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
     index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()
-    lists: Lists = Lists()  # what a list may hold, and what it must to be published
+    lists: Lists = Lists()  # what a list may hold, and when lists may be published
     store: Store = Store()
     serving: Serving = Serving()  # the lookup service
     tracking: Tracking = Tracking()  # where MLflow keeps runs and models

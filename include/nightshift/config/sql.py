@@ -22,6 +22,19 @@ def check_sql(expression: str) -> str:
     return expression
 
 
+def check_type(name: str) -> str:
+    """Return the name.
+
+    Raises:
+        ValueError: it is not a Spark SQL type.
+    """
+    try:
+        sqlglot.exp.DataType.build(name, dialect="spark")
+    except SqlglotError:
+        raise ValueError(f"{name!r} is not a Spark SQL type, try int, double, date or timestamp") from None
+    return name
+
+
 def columns_of(expression: str) -> set[str]:
     """The column names that an expression reads."""
     parsed = sqlglot.parse_one(f"SELECT {expression} AS x FROM t", read="spark")

@@ -61,5 +61,5 @@ def _hits(lists: pd.DataFrame, labels: pd.DataFrame, users: pd.Index, k: int) ->
     rows = users.get_indexer(top["user_id"])
     keep = hit & (rows >= 0)
     hits = np.zeros((len(users), k))
-    hits[rows[keep], top["rank"].to_numpy()[keep] - 1] = 1
+    hits[rows[keep], top["rank"].to_numpy(dtype=np.int64)[keep] - 1] = 1
     return hits

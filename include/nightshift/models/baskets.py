@@ -16,23 +16,27 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Baskets:
-    """Positive events in order of user and time, cut into baskets.
+    """Baskets in order of user and time, and beside them all events in that order, which are the contexts.
 
     Attributes:
-        item, day: of an event: position in the items' vocabulary, and day number.
-        start: (baskets + 1) where each basket's events begin.
-        user_start: of a basket: where its user's events begin.
-        user_id: of a basket.
+        user_id, day: of a basket; the day as days since 1970.
+        start: (baskets + 1) where each basket's targets begin.
+        target: item positions, by basket.
+        history_item, history_day: of an event: item position and day.
+        history_start, history_end: of a basket: its user's events before its first moment are those from start to end.
     """
 
-    item: np.ndarray
+    user_id: np.ndarray
     day: np.ndarray
     start: np.ndarray
-    user_start: np.ndarray
-    user_id: np.ndarray
+    target: np.ndarray
+    history_item: np.ndarray
+    history_day: np.ndarray
+    history_start: np.ndarray
+    history_end: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.user_start)
+        return len(self.day)
 
     @property
     def size(self) -> np.ndarray:
@@ -40,7 +44,7 @@ class Baskets:
 
     def age(self, as_of: dt.date) -> np.ndarray:
         """Days from each basket to `as_of`."""
-        return _number(as_of) - self.day[self.start[:-1]]
+        return (as_of - dt.date(1970, 1, 1)).days - self.day
 
     def contexts(self, which: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The last `length` events before each basket of `which`, the most recent first.
@@ -49,42 +53,52 @@ class Baskets:
             items, elapsed (bucket of the days from event to basket) and known (False where there is no event any
             more), each (baskets, length).
         """
-        places = self.start[which][:, None] - 1 - np.arange(length)
-        known = places >= self.user_start[which][:, None]
-        places = np.maximum(places, 0)
-        days = self.day[self.start[which]][:, None] - self.day[places]
-        return np.where(known, self.item[places], 0), steps(days), known
+        places = self.history_end[which][:, None] - 1 - np.arange(length)
+        known = places >= self.history_start[which][:, None]
+        places = np.where(known, places, 0)
+        days = self.day[which][:, None] - self.history_day[places]
+        return np.where(known, self.history_item[places], 0), steps(days), known
 
     def targets(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The items of the baskets `which`: row in `which`, and item."""
+        """The items of the baskets `which`: row in `which`, and item position."""
         rows, places = expand(self.start, which)
-        return rows, self.item[places]
+        return rows, self.target[places]
 
 
 def baskets_of(interactions: pd.DataFrame, item_ids: np.ndarray, as_of: dt.date) -> Baskets:
     """The baskets known by the end of `as_of`.
 
-    An item counts once a user and day, as in the snapshot's sequences; what a user bought at one instant is one basket.
+    An item counts once a user and day, as in the snapshot's sequences. A basket that goes on over midnight is two.
 
     Args:
         interactions: user_id, item_id, event_date, event_time, basket_id, run_date (the day that brought the event).
+        item_ids: the vocabulary, sorted; other items are passed over.
     """
-    known = known_by(interactions, as_of)
-    known = known.drop_duplicates(["user_id", "item_id", "event_date"])
+    known = known_by(interactions, as_of).drop_duplicates(["user_id", "item_id", "event_date"])
     item = pd.Index(item_ids).get_indexer(known["item_id"])
     known, item = known[item >= 0], item[item >= 0]
-    basket = known.groupby(["user_id", "basket_id"], sort=False)["event_time"].transform("min")
     user, user_ids = pd.factorize(known["user_id"], sort=True)
-    time = pd.to_datetime(basket, utc=True).astype("int64").to_numpy()
     day = pd.to_datetime(known["event_date"]).to_numpy().astype("datetime64[D]").astype(np.int64)
-    # a basket's latest events come last, and of events at one time the item whose id sorts first: see `sequences`
-    order = np.lexsort((-item, time, user))
-    user, time, item, day = user[order], time[order], item[order], day[order]
-    first = np.ones(len(user), dtype=bool)
-    first[1:] = (np.diff(user) != 0) | (np.diff(time) != 0)
-    start = np.append(np.flatnonzero(first), len(user))
-    owner = user[start[:-1]]
-    return Baskets(item, day, start, np.searchsorted(user, owner), np.asarray(user_ids, dtype=object)[owner])
+    time, times = pd.factorize(known["event_time"], sort=True)  # moments in order: their number is enough
+    basket = known.assign(time=time).groupby(["user_id", "basket_id", "event_date"], sort=False)["time"]
+    begun, number = basket.transform("min").to_numpy(), basket.ngroup().to_numpy()
+
+    # Forwards in time, and of one moment the item whose id sorts first comes last: backwards, it is as in `sequences`.
+    history = np.lexsort((-item, time, user))
+    moment = user * (len(times) + 1) + time
+    order = np.lexsort((item, number, begun, user))
+    start = np.append(np.flatnonzero(np.diff(number[order], prepend=-1)), len(order))
+    first = order[start[:-1]]
+    return Baskets(
+        user_id=np.asarray(user_ids, dtype=object)[user[first]],
+        day=day[first],
+        start=start,
+        target=item[order],
+        history_item=item[history],
+        history_day=day[history],
+        history_start=np.searchsorted(user[history], user[first]),
+        history_end=np.searchsorted(moment[history], user[first] * (len(times) + 1) + begun[first]),
+    )
 
 
 def known_by(interactions: pd.DataFrame, day: dt.date) -> pd.DataFrame:
@@ -95,7 +109,3 @@ def known_by(interactions: pd.DataFrame, day: dt.date) -> pd.DataFrame:
 def steps(values: np.ndarray) -> np.ndarray:
     """Bucket of a non-negative number: two a doubling, from 0 to `STEPS` - 1."""
     return np.minimum(2 * np.log2(1 + np.maximum(values, 0)), STEPS - 1).astype(np.int64)
-
-
-def _number(day: dt.date) -> int:
-    return (day - dt.date(1970, 1, 1)).days

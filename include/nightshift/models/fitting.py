@@ -162,7 +162,7 @@ class _BatchMaker:
         self.words = bags(users, text_columns(users, "user_id"), USER_BUCKETS)
         self.user = pd.Index(users["user_id"]).get_indexer(baskets.user_id)
         of_event = np.repeat(chance, baskets.size)
-        share = np.bincount(baskets.item, of_event, len(snapshot.items)) / max(chance.sum(), 1e-9)
+        share = np.bincount(baskets.target, of_event, len(snapshot.items)) / max(chance.sum(), 1e-9)
         self.log_absent = np.log1p(-np.minimum(share, 0.999))
 
     def __call__(self, which: np.ndarray) -> Batch:
@@ -189,7 +189,7 @@ def _rows(words: Bags, which: np.ndarray) -> Bags:
 def _start_spectral(towers: Towers, baskets: Baskets, words: Bags, seed: int) -> None:
     items, dimension = towers.item_id.weight.shape
     user = np.repeat(pd.factorize(baskets.user_id)[0], baskets.size)
-    matrix = sparse.csr_array((np.ones(len(user)), (user, baskets.item)), shape=(user.max(initial=0) + 1, items))
+    matrix = sparse.csr_array((np.ones(len(user)), (user, baskets.target)), shape=(user.max(initial=0) + 1, items))
     matrix.data[:] = 1.0  # bought or not: how often is for the ranker
     factors = item_factors(matrix, dimension, seed)
     of_id, of_word = share_with_words(factors, words, towers.item_words.num_embeddings)
