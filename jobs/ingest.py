@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -78,10 +79,9 @@ def stage_days(
     sound = judged.where("reason is null").select(*table.columns, "run_date").observe(good, F.count("*").alias("rows"))
     refused = judged.where("reason is not null").observe(bad, F.count("*").alias("rows"))
     events = not_known_before(spark, lake, first_of_each(sound), table, days)
-    staged = {
-        "events": lake.stage(events, table, days),
-        "quarantine": lake.stage(refused, quarantine_table, days),
-    }
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        waiting = pool.submit(lake.stage, refused, quarantine_table, days)
+        staged = {"events": lake.stage(events, table, days), "quarantine": waiting.result()}
     kept, quarantined = lake.staged_counts(staged["events"]), lake.staged_counts(staged["quarantine"])
     rows_in = {file.run_date: count_rows(source, file) for file in files}
     counts = [
@@ -149,9 +149,8 @@ def later_days_that_share(lake: Lake, staged: Staged, days: list[dt.date]) -> li
     later = sorted({dt.date.fromisoformat(day) for day in committed if day > days[0].isoformat()} - set(days))
     if not later or not (lake.exists("events") and lake.exists("ingest_counts")):
         return []
-    empty = pa.schema([("event_id", pa.string())]).empty_table()
     files = [pq.read_table(file, columns=["event_id"], partitioning=None) for file in lake.staged_files(staged)]
-    now = pa.concat_tables([empty, *files])["event_id"].combine_chunks()
+    now = pa.chunked_array([chunk for file in files for chunk in file["event_id"].chunks], pa.string())
     known = lake.arrow("events", ["event_id", "run_date"], [("run_date", ">=", days[0].isoformat())])
     here = pc.is_in(known["run_date"], value_set=pa.array(days, pa.date32()))
     again = pc.is_in(known["event_id"], value_set=now)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs import command
 from nightshift.contracts import check
@@ -23,27 +22,23 @@ from nightshift.runs import Night
 
 def validate_events(night: Night) -> dict[str, Any]:
     lake = Lake(night.home / "lake")
+    events = events_table(night.settings.source)
     ingested = night.read_json("ingest")
     staged = {name: Staged.of(value) for name, value in ingested["staged"].items()}
     counts = pd.DataFrame(ingested["counts"])
     frames = {}
     if counts["rows_in"].sum() > 0:  # else the business was closed: there is nothing to judge, and nothing is lost
-        frames = {"ingest_counts": shares(counts), "events": read_staged(lake, staged["events"])}
+        frames = {"ingest_counts": shares(counts), "events": lake.staged_rows(staged["events"], events)}
     types = [kind.name for kind in night.settings.source.event_types]
     checks = check(night, "validate_events", frames, event_types=types)
 
     counts["run_date"] = [dt.date.fromisoformat(day) for day in counts["run_date"]]
     versions = {
         "quarantine": lake.commit(staged["quarantine"], quarantine_table),
-        "events": lake.commit(staged["events"], events_table(night.settings.source)),
+        "events": lake.commit(staged["events"], events),
         "ingest_counts": replace_counts(lake, counts),
     }
     return {"expectations": len(checks), "warnings": sum(not c.success for c in checks), "tables": versions}
-
-
-def read_staged(lake: Lake, staged: Staged) -> pd.DataFrame:
-    tables = [pq.read_table(file, partitioning=None) for file in lake.staged_files(staged)]
-    return pa.concat_tables(tables).to_pandas()
 
 
 def shares(counts: pd.DataFrame) -> pd.DataFrame:

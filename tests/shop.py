@@ -41,21 +41,24 @@ def settings(**sections: dict[str, Any]) -> Settings:
 
 
 def interactions(seed: int = 7) -> pd.DataFrame:
-    """140 days of purchases; a basket a user every ten days or so, of three or four items of the user's taste."""
+    """140 days of purchases; a basket a user every ten days or so, half of it what the user always buys."""
     rng = np.random.default_rng(seed)
     rows = []
     for taste, initial in (("LANTERN", "l"), ("MUG", "m")):
         for number in range(30):
-            favourites = rng.choice(19, size=8, replace=False)
+            favourites = rng.choice(19, size=4, replace=False)
             for visit, day in enumerate(range(int(rng.integers(0, 10)), 140, 10)):
-                items = {f"{taste}{item:02d}" for item in rng.choice(favourites, size=3, replace=False)}
+                again, new = rng.choice(favourites, size=2, replace=False), rng.choice(19, size=2, replace=False)
+                items = {f"{taste}{item:02d}" for item in (*again, *new)}
                 if "LANTERN00" in items:
                     items.add("LANTERN01")
                 if day < 40:
                     items.add(f"{taste}19")
                 if rng.random() < 0.2:
                     items.add(f"RIBBON{rng.integers(0, 3):02d}")
-                rows += [(f"{initial}{number:02d}", item, day, f"{initial}{number:02d}-{visit}") for item in sorted(items)]
+                rows += [
+                    (f"{initial}{number:02d}", item, day, f"{initial}{number:02d}-{visit}") for item in sorted(items)
+                ]
     return events(rows)
 
 

@@ -58,7 +58,7 @@ def test_the_shipped_configuration_loads() -> None:
         ("2011-06-01", "2011-06-31", 6, "source.first_day: Input should be a valid date"),
         ("weight: 1", "weight: one", 14, "source.event_types.0.weight: Input should be a valid number"),
         ("price: cost", "price: cost +", 12, "source.columns.price: 'cost +' is not a Spark SQL expression"),
-        ("buyer <> ''", "buyer <> '", 16, "source.contract.somebody bought: \"buyer <> '\" is not a Spark SQL"),
+        ("buyer <> ''", "buyer <> '", 16, 'source.contract.somebody bought: "buyer <> \'" is not a Spark SQL'),
         ("units: int", "units: whole", 7, "source.types.units: 'whole' is not a Spark SQL type"),
         ("{run_date}", "today", 3, "address 'days/today.csv' lacks {run_date}"),
         ("{run_date}", "{run_date}-{hour}", 3, "has a placeholder other than {run_date}"),

@@ -19,7 +19,12 @@ def test_labels_are_of_the_days_after_the_cut_off_up_to_the_last():
 
 def test_a_stranger_and_a_new_item_are_no_labels_and_a_pair_counts_once():
     day = (END - shop.FIRST).days
-    rows = [("l00", "MUG00", day, "1"), ("l00", "MUG00", day, "2"), ("new", "MUG00", day, "3"), ("l00", "NEW", day, "4")]
+    rows = [
+        ("l00", "MUG00", day, "1"),
+        ("l00", "MUG00", day, "2"),
+        ("new", "MUG00", day, "3"),
+        ("l00", "NEW", day, "4"),
+    ]
     assert labels(shop.events(rows), CUT, END, shop.snapshots()[1]).to_numpy().tolist() == [["l00", "MUG00"]]
 
 

@@ -198,7 +198,8 @@ def test_another_companys_table_needs_another_configuration_only(
         shop.deliver(1, [*[json.dumps(row) for row in frame.to_dict("records")], *broken], header=None)
     else:
         file = shop.deliver(1, [])
-        frame.assign(when_it_was=pd.to_datetime(frame["when_it_was"])).to_parquet(file)
+        frame = frame.assign(when_it_was=pd.to_datetime(frame["when_it_was"]))
+        frame.to_parquet(file, coerce_timestamps="us")  # Spark reads no nanoseconds
     told = shop.land(1)
 
     assert (told["rows_in"], told["kept"], told["quarantined"]) == (3 + len(broken), 2, 1 + len(broken))

@@ -8,7 +8,7 @@ from nightshift.models.rows import expand, find, ranked, top_of_rows
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(0, 3)), max_size=40), st.integers(1, 5))
 def test_ranked_is_a_sort_of_each_row(entries, k):
-    rows, items, scores = (np.array(column, dtype=int) for column in zip(*entries, strict=True)) if entries else [np.empty(0, int)] * 3  # fmt: skip
+    rows, items, scores = np.array(entries, dtype=int).reshape(-1, 3).T
     order, rank = ranked(rows, items, scores, k)
     expected = [
         (row, place, entry[1], entry[2])

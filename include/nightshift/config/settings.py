@@ -21,7 +21,19 @@ SqlType = Annotated[str, AfterValidator(check_type)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 EVENT_FIELDS = frozenset(
-    "run_date event_id user_id item_id event_type weight event_time event_date quantity price basket_id".split()
+    [
+        "run_date",
+        "event_id",
+        "user_id",
+        "item_id",
+        "event_type",
+        "weight",
+        "event_time",
+        "event_date",
+        "quantity",
+        "price",
+        "basket_id",
+    ]
 )
 
 
@@ -97,6 +109,7 @@ class Engine(Section):
     master: str = "local[*]"  # for local and submit
     remote: str | None = None  # for connect: sc://host:port
     memory: str = "2g"  # of the driver, as Spark writes it; for local
+    java_options: str = ""  # of the local server
     shuffle_partitions: PositiveInt = 4  # near the number of cores
     conf: dict[str, str] = {}  # further Spark settings, by their own names
 

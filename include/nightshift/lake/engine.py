@@ -41,6 +41,7 @@ SESSION = {  # of every session, whatever the engine
 }
 PROCESS = {  # of a Spark that this machine starts
     "spark.ui.enabled": "false",
+    "spark.log.level": "WARN",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.sql.adaptive.enabled": "true",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -150,7 +151,7 @@ def _command(engine: Engine, port: int) -> list[str]:
     conf = PROCESS | {
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
-        "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC {engine.java_options}".strip(),
     }
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--class", CONNECT_SERVER]
     command += ["--master", engine.master, "--driver-memory", engine.memory]

@@ -183,6 +183,11 @@ class Lake:
             raise LakeError(f"what was staged for {staged.table} is gone ({folder}): run the step before again")
         return sorted(folder.rglob("*.parquet"))
 
+    def staged_rows(self, staged: Staged, table: Table) -> pd.DataFrame:
+        """The rows of a stage without their run date, for the audit; there may be none."""
+        files = [pq.read_table(file, partitioning=None) for file in self.staged_files(staged)]
+        return (pa.concat_tables(files) if files else table.arrow.empty_table().drop_columns("run_date")).to_pandas()
+
     def staged_counts(self, staged: Staged) -> dict[str, int]:
         """Rows by run date, from the files' footers."""
         counts = dict.fromkeys(staged.run_dates, 0)

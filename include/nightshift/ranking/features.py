@@ -38,7 +38,7 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
     columns["pair_price_ratio"] = columns["item_mean_price"] / np.maximum(columns["user_mean_price"], 0.01)
     columns["pair_share"] = columns["pair_baskets"] / np.maximum(columns["user_baskets_all"], 1)
     of_kind = _events_of_kind(coded, pair_row, coded.pair_item[pair[:-1]], events[:-1], row, item)
-    columns["pair_kind_events"] = (of_kind - events[place]).astype(np.float32)
+    columns["pair_kind_events"] = np.maximum(of_kind - events[place], 0).astype(np.float32)  # on others of its kind
     columns |= {name: candidates[name].to_numpy(dtype=np.float32) for name in SOURCE_COLUMNS}
     return pd.DataFrame(columns, copy=False)
 

@@ -85,12 +85,9 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         fingerprint = folder_hash(folder)
-        kept = self.home / "models" / f"{kind}-{fingerprint[:16]}"
+        kept = self._kept(kind, fingerprint)
         if not kept.exists():
-            partial = kept.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(folder, partial)
-            partial.rename(kept)
+            self._keep(folder, kept)
         name = self.settings.model
         try:
             self.client.create_registered_model(name)
@@ -100,8 +97,10 @@ class Tracking:
         for version in self.client.search_model_versions(f"name = '{name}'"):
             if version.tags.get("sha256") == fingerprint and version.tags.get("kind") == kind:
                 return Champion(name, str(version.version), kind, kept)
+        run_id = run_id or self.log_run({"kind": kind}, {}, {}, {}, folder)
+        source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         tags = {"sha256": fingerprint, "kind": kind, "run_date": self.night.run_date.isoformat()}
-        version = self.client.create_model_version(name, str(kept), run_id=run_id, tags=tags)
+        version = self.client.create_model_version(name, source, run_id=run_id, tags=tags)
         log.info("registry: %s version %s (%s)", name, version.version, kind)
         return Champion(name, str(version.version), kind, kept)
 
@@ -109,7 +108,7 @@ class Tracking:
         """A registered version by its number.
 
         Raises:
-            FileNotFoundError: there is none, or its files are gone.
+            FileNotFoundError: there is none.
         """
         from mlflow.exceptions import MlflowException
 
@@ -118,10 +117,26 @@ class Tracking:
         except MlflowException:
             known = [v.version for v in self.client.search_model_versions(f"name = '{self.settings.model}'")]
             raise FileNotFoundError(f"{self.settings.model} has no version {version!r}; it has {known}") from None
-        folder = Path(found.source)
+        kind = found.tags.get("kind", "two_stage")
+        folder = self._kept(kind, found.tags["sha256"])
         if not folder.is_dir():
-            raise FileNotFoundError(f"the files of {self.settings.model} version {version} are gone: {folder}")
-        return Champion(self.settings.model, str(found.version), found.tags.get("kind", "two_stage"), folder)
+            log.info("registry: fetching version %s", version)
+            self._keep(Path(self.client.download_artifacts(found.run_id, "model")), folder)
+        return Champion(self.settings.model, str(found.version), kind, folder)
+
+    def _kept(self, kind: str, fingerprint: str) -> Path:
+        """Where this home keeps a version's files."""
+        return self.home / "models" / f"{kind}-{fingerprint[:16]}"
+
+    def _keep(self, folder: Path, kept: Path) -> None:
+        """Copy a version's files to where this home keeps them, whole or not at all."""
+        partial = kept.with_suffix(f".{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder, partial)
+        if kept.exists():
+            shutil.rmtree(partial)
+        else:
+            partial.rename(kept)
 
     def set_champion(self, champion: Champion) -> None:
         """Let the alias point at a version."""

@@ -1,0 +1,166 @@
+"""Every declared feature, worked out by hand on a small history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from nightshift.config.settings import Engine
+from nightshift.features.definitions import USER_ITEM, feature_tables, item_features, user_features
+from nightshift.lake import engine
+from tests.features.history import CUTOFFS, RUN_DATE, SETTINGS, Event, features
+
+FIRST, MIDDLE, LAST = CUTOFFS
+
+HISTORY = [
+    Event("ann", "A", 1, "b1", price=2.0, quantity=3, title="Old name", country="FR"),
+    Event("ann", "B", 1, "b1", price=4.0, country="FR"),
+    Event("ann", "A", 15, "b2", price=3.0, quantity=2, title="New name"),
+    Event("ann", "A", 15, "b2", price=3.0, quantity=1, title="New name", hour=10),
+    Event("ann", "A", 29, "b3", price=None, title=""),  # no title and no price that day: the last one stands
+    Event("ann", "C", 29, "b3", price=9.0, title=None),
+    Event("ann", "D", 20, "b4", price=1.0),
+    Event("ann", "D", 21, "c4", price=1.0, weight=-1.0),  # taken back: the pair vanishes
+    Event("bob", "A", 30, "b5", price=5.0, title="New name", hour=8, country="DE"),
+    Event("bob", "B", 5, "b6", price=4.0, known=25),  # late
+]
+
+USERS: dict[str, dict[str, Any]] = {
+    "ann": {
+        "events_7d": 2, "events_28d": 5, "events_90d": 7, "events_all": 7,  # the 1st is 29 days ago
+        "days_since_last": 1, "days_since_first": 29,
+        "baskets_all": 4, "mean_price": (2 + 4 + 3 + 3 + 9 + 1) / 6, "mean_basket_items": 7 / 4,
+        "items_all": 3, "repeat_share": 1 / 3,  # A of A, B and C
+        "country": "GB",
+    },
+    "bob": {
+        "events_7d": 1, "events_28d": 2, "events_90d": 2, "events_all": 2,
+        "days_since_last": 0, "days_since_first": 25,
+        "baskets_all": 2, "mean_price": 4.5, "mean_basket_items": 1.0,
+        "items_all": 2, "repeat_share": 0.0,
+        "country": "DE",
+    },
+}  # fmt: skip
+
+ITEMS: dict[str, dict[str, Any]] = {
+    "A": {
+        "events_7d": 2, "events_28d": 4, "events_90d": 5, "events_all": 5,
+        "days_since_last": 0, "days_since_first": 29,
+        "mean_price": (2 + 3 + 3 + 5) / 4, "trend": (2 / 7) / (5 / 28),
+        "users_all": 2, "repeat_rate": 1 / 2,
+        "title": "New name", "sellable": True,
+    },
+    "C": {
+        "events_7d": 1, "events_28d": 1, "events_90d": 1, "events_all": 1,
+        "days_since_last": 1, "days_since_first": 1,
+        "mean_price": 9.0, "trend": (1 / 7) / (2 / 28),
+        "users_all": 1, "repeat_rate": 0.0,
+        "title": None, "sellable": True,
+    },
+    "D": {  # bought and taken back: known, and nobody's
+        "events_7d": 0, "events_28d": 1, "events_90d": 1, "events_all": 1,
+        "days_since_last": 10, "days_since_first": 10,
+        "mean_price": 1.0, "trend": 0.0,
+        "users_all": 0, "repeat_rate": 0.0,
+        "title": "Thing", "sellable": True,
+    },
+}  # fmt: skip
+
+PAIRS: dict[tuple[str, str], dict[str, Any]] = {
+    ("ann", "A"): {
+        "events": 4, "baskets": 3, "quantity": 7.0, "days_since_last": 1, "days_since_first": 29,
+        "mean_gap_days": 14.0, "affinity": 4.0,
+    },
+    ("ann", "B"): {
+        "events": 1, "baskets": 1, "quantity": 1.0, "days_since_last": 29, "days_since_first": 29,
+        "mean_gap_days": None, "affinity": 1.0,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tables(warm_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, pd.DataFrame]]:
+    with engine.session(warm_engine, Path(tmp_path_factory.mktemp("features"))) as spark:
+        yield features(spark, HISTORY)
+
+
+def row(tables: dict[str, pd.DataFrame], table: str, as_of: object = LAST, **key: str) -> dict[str, Any]:
+    frame = tables[table][tables[table]["as_of"] == as_of]
+    for column, value in key.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, (table, key, len(frame))
+    found: dict[str, Any] = frame.iloc[0].to_dict()
+    return {name: None if pd.isna(value) else value for name, value in found.items()}
+
+
+def test_every_declared_feature_is_worked_out_by_hand() -> None:
+    declared = {table: set(schema.columns) for table, schema in feature_tables(SETTINGS).items()}
+    for expected, table, keys in (
+        (USERS, "user_features", {"user_id"}),
+        (ITEMS, "item_features", {"item_id"}),
+        (PAIRS, "user_item_features", {"user_id", "item_id"}),
+    ):
+        for planted in expected.values():
+            assert set(planted) == declared[table] - keys - {"as_of"}, f"{table}: plant what it should be, here"
+    for declared_features in (user_features(SETTINGS), item_features(SETTINGS), USER_ITEM):
+        names = [feature.name for feature in declared_features]
+        assert len(names) == len(set(names))
+        assert all(feature.description for feature in declared_features)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_user_features(tables: dict[str, pd.DataFrame], user: str) -> None:
+    found = row(tables, "user_features", user_id=user)
+    assert {name: found[name] for name in USERS[user]} == pytest.approx(USERS[user])
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_item_features(tables: dict[str, pd.DataFrame], item: str) -> None:
+    found = row(tables, "item_features", item_id=item)
+    assert {name: found[name] for name in ITEMS[item]} == pytest.approx(ITEMS[item])
+
+
+@pytest.mark.parametrize(("user", "item"), PAIRS)
+def test_user_item_features(tables: dict[str, pd.DataFrame], user: str, item: str) -> None:
+    found = row(tables, "user_item_features", user_id=user, item_id=item)
+    assert {name: found[name] for name in PAIRS[user, item]} == pytest.approx(PAIRS[user, item])
+
+
+def test_a_pair_that_was_taken_back_vanishes_once_that_is_known(tables: dict[str, pd.DataFrame]) -> None:
+    pairs = tables["user_item_features"]
+    days = pairs.loc[(pairs["user_id"] == "ann") & (pairs["item_id"] == "D"), "as_of"].tolist()
+    assert days == [MIDDLE], "bought on the 20th, taken back on the 21st"
+
+
+def test_as_of_an_earlier_day_only_what_was_known_then_counts(tables: dict[str, pd.DataFrame]) -> None:
+    early = row(tables, "user_features", FIRST, user_id="ann")
+    assert (early["events_all"], early["days_since_last"], early["country"]) == (2, 9, "FR")
+    assert row(tables, "item_features", FIRST, item_id="A")["title"] == "Old name"
+    assert row(tables, "item_features", MIDDLE, item_id="A")["title"] == "New name"
+    users = tables["user_features"]
+    assert users.loc[users["user_id"] == "bob", "as_of"].tolist() == [LAST], "his first event was delivered late"
+
+
+def test_a_title_that_is_missing_or_empty_falls_back_to_the_last_one(tables: dict[str, pd.DataFrame]) -> None:
+    assert row(tables, "item_features", LAST, item_id="A")["title"] == "New name"
+    assert row(tables, "item_features", LAST, item_id="C")["title"] is None, "there never was one"
+
+
+def test_sequences_are_most_recent_first_once_a_day_and_no_longer_than_set(tables: dict[str, pd.DataFrame]) -> None:
+    frame = tables["user_sequences"].set_index(["user_id", "as_of"])
+    ann = frame.loc[("ann", LAST)]
+    assert (list(ann["items"]), list(ann["days_ago"])) == (["A", "C", "D", "A"], [1, 1, 10, 15])
+    bob = frame.loc[("bob", LAST)]
+    assert (list(bob["items"]), list(bob["days_ago"])) == (["A", "B"], [0, 25])
+    early = frame.loc[("ann", MIDDLE)]
+    assert (list(early["items"]), list(early["days_ago"])) == (["D", "A", "A", "B"], [0, 5, 19, 19])
+
+
+def test_every_row_is_filed_under_the_nights_run_date(tables: dict[str, pd.DataFrame]) -> None:
+    assert {day for frame in tables.values() for day in frame["run_date"]} == {RUN_DATE}
+    for name, schema in feature_tables(SETTINGS).items():
+        assert list(tables[name]) == [*schema.columns, "run_date"]

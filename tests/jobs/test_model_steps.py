@@ -1,0 +1,175 @@
+"""train, build_index, evaluate and infer over a lake whose features are planted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jobs.build_index import build_index
+from jobs.evaluate import evaluate
+from jobs.infer import infer
+from jobs.train import train
+from nightshift.features.snapshot import Snapshot
+from nightshift.lake import Lake
+from nightshift.publishing.lists import load_lists
+from nightshift.registry import Champion, record_promotion
+from nightshift.runs import GateError, Night
+from tests import shop
+
+TABLES = {
+    "users": "user_features",
+    "items": "item_features",
+    "pairs": "user_item_features",
+    "sequences": "user_sequences",
+    "cooccurrence": "cooccurrence",
+}
+
+
+def planted_night(home: Path, run_date: dt.date = shop.RUN_DATE, **sections: dict[str, Any]) -> Night:
+    """A night whose steps up to the features have run."""
+    night = Night(shop.settings(**sections), run_date, "by-hand", home)
+    lake = Lake(home / "lake")
+    known = shop.interactions().assign(weight=1.0)
+    if not lake.exists("events"):
+        lake.replace("events", sorted(known["run_date"].unique()), known)
+    views = [shop.snapshot(shop.interactions(), day) for day in night.cutoffs]
+    versions = {table: lake.replace(table, run_date, rows_of(views, name)) for name, table in TABLES.items()}
+    night.write_json("build_features", {"tables": {"events": lake.version("events"), **versions}})
+    return night
+
+
+def rows_of(views: list[Snapshot], name: str) -> pd.DataFrame:
+    return pd.concat([getattr(view, name).assign(as_of=view.as_of) for view in views], ignore_index=True)
+
+
+def run(night: Night, *steps: Any) -> dict[str, Any]:
+    for step in steps:
+        found = step(night)
+        night.write_json(step.__name__, found)
+    return found
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A first night, whole."""
+    night = planted_night(tmp_path_factory.mktemp("home"))
+    run(night, train, build_index, evaluate, infer)
+    return night
+
+
+def test_every_model_is_tested_on_the_same_users(night):
+    metrics = night.read_json("train")["metrics"]
+    assert {"two_stage", "popularity", "recent_popularity", "repeat", "item_item"} <= set(metrics)
+    assert {found["users"] for found in metrics.values()} == {60}
+
+
+def test_training_leaves_curves_and_what_it_read(night):
+    trained = night.read_json("train")
+    assert trained["tables"] == night.read_json("build_features")["tables"]
+    assert all(len(point) == 2 for curve in trained["curves"].values() for point in curve)
+
+
+def test_the_index_holds_what_can_be_sold(night):
+    summary = night.read_json("build_index")
+    assert (summary["items"], summary["items_known"], summary["recall"]) == (41, 43, 1)
+
+
+def test_the_verdict_names_who_serves_and_all_figures(night):
+    verdict = night.read_json("verdict")
+    assert verdict["accepted"], verdict["reasons"]
+    assert verdict["served"]["kind"] == "two_stage"
+    assert Path(verdict["served"]["folder"]).is_dir()
+    assert verdict["champion"] is None
+    figures = [row["ndcg"] for row in verdict["table"]]
+    assert figures == sorted(figures, reverse=True)
+
+
+def test_the_lists_can_be_published(night):
+    lists = load_lists(night.folder / "lists")
+    assert lists.counts == {"users": 60, "items": 43, "lists": 60 + 43 + 1, "entries": 600}
+    assert lists.popular.num_rows == 10
+    assert lists.titles["MUG00"] == "MUG NO 00"
+    rows = pd.read_parquet(night.folder / "lists" / "lists.parquet")
+    assert rows.columns.tolist() == ["user_id", "rank", "item_id", "score", "source", "reason"]
+    assert rows["rank"].dtype == np.int32
+    assert rows["reason"].str.len().min() > 5
+    assert not set(shop.GONE) & set(rows["item_id"])
+
+
+def test_steps_run_again_leave_the_same_bytes(night):
+    before = {name: content(night.folder / name) for name in ("model", "index", "lists")}
+    verdict = night.read_json("verdict")
+    run(night, train, build_index, evaluate, infer)
+    assert {name: content(night.folder / name) for name in before} == before
+    assert night.read_json("verdict") == verdict
+
+
+def test_a_refused_challenger_leaves_the_champion_serving(night):
+    later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=1), evaluation={"min_gain": 1.0})
+    champion = registered(night)
+    run(later, train, build_index, evaluate, infer)
+    verdict = later.read_json("verdict")
+    assert not verdict["accepted"]
+    assert verdict["champion"]["users"] == verdict["challenger"]["users"]
+    assert (verdict["served"]["version"], verdict["served"]["kind"]) == (champion.version, "two_stage")
+    assert later.read_json("infer")["model"]["version"] == champion.version
+    assert "more than +1" in verdict["reasons"][-1]
+
+
+def test_a_champion_whose_files_are_gone_does_not_serve_and_it_is_said(night):
+    later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=2), evaluation={"min_users": 1000})
+    record_promotion(night, Champion("recommender", "77", "two_stage", night.home / "gone"), True, "test", by="hand")
+    run(later, train, build_index, evaluate, infer)
+    verdict = later.read_json("verdict")
+    assert verdict["served"]["kind"] in verdict["baselines"]
+    assert "version 77, cannot be used" in verdict["reasons"][-1]
+
+
+def registered(night: Night) -> Champion:
+    """The night's two-stage model, promoted, whatever its verdict was."""
+    from nightshift.registry.tracking import Tracking
+
+    champion = Tracking(night).register("two_stage", night.folder / "model")
+    record_promotion(night, champion, True, "test")
+    return champion
+
+
+def test_on_a_first_day_a_baseline_serves(night):
+    first = planted_night(night.home, shop.FIRST + dt.timedelta(days=3))
+    run(first, train, build_index, evaluate, infer)
+    verdict = first.read_json("verdict")
+    assert verdict["reasons"] == ["there is no challenger"]
+    assert verdict["served"]["kind"] in verdict["baselines"]
+    lists = pd.read_parquet(first.folder / "lists" / "lists.parquet")
+    assert (lists.groupby("user_id").size() > 0).all()
+
+
+def test_an_index_that_misses_stops_the_night(night, monkeypatch):
+    monkeypatch.setattr("nightshift.retrieval.index.ItemIndex.recall_at", lambda *_: 0.9)
+    kept = content(night.folder / "index")
+    with pytest.raises(GateError, match=r"finds 0\.9000 of the 100 true neighbours, 0\.95 are asked for"):
+        build_index(night)
+    assert content(night.folder / "index") == kept
+
+
+def test_before_its_forerunner_a_step_names_the_command(tmp_path):
+    night = Night(shop.settings(), shop.RUN_DATE, "by-hand", tmp_path)
+    for step, forerunner in (
+        (train, "build_features"),
+        (build_index, "train"),
+        (evaluate, "train"),
+        (infer, "verdict"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"jobs.{forerunner}"):
+            step(night)

@@ -1,0 +1,148 @@
+"""A step's summary comes back from wherever it ran, and so does the one line that says why it failed."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nightshift.config import load
+from nightshift.config.settings import Runner
+from nightshift_airflow import runners
+from nightshift_airflow.runners import PodRunner, ProcessRunner, StepFailed, runner_for
+
+ROOT = Path(__file__).parents[2]
+LOG = logging.getLogger("task")
+
+STEPS = {
+    "good": """
+        import json, os, sys
+        print("progress", file=sys.stderr)
+        print("not the summary")
+        print(json.dumps({"arguments": sys.argv[1:], "colour": os.environ.get("COLOUR")}))
+    """,
+    "refused": """
+        import sys
+        print("a warning before", file=sys.stderr)
+        print("validate: price: found 3, allowed 0 to 1", file=sys.stderr)
+        sys.exit(3)
+    """,
+    "silent": "import sys; sys.exit(9)",
+    "wordless": "print('done')",
+    "slow": """
+        import os, pathlib, subprocess, sys, time
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+        print("working", file=sys.stderr, flush=True)
+        time.sleep(600)
+    """,
+}
+
+
+@pytest.fixture(autouse=True)
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project of small steps in the place of this one."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "__init__.py").write_text("")
+    for name, code in STEPS.items():
+        lines = code.splitlines()
+        (tmp_path / "jobs" / f"{name}.py").write_text("\n".join(line.removeprefix(" " * 8) for line in lines))
+    monkeypatch.setattr(runners, "ROOT", tmp_path)
+
+
+def run(step: str, *arguments: str, runner: ProcessRunner | None = None) -> dict[str, object]:
+    return (runner or ProcessRunner(Runner())).run(step, arguments, LOG, {})
+
+
+def test_a_process_returns_the_summary_and_its_progress_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    painted = ProcessRunner(Runner(environment={"COLOUR": "red"}))
+    told = run("good", "--run-date", "2011-11-30", runner=painted)
+    assert told == {"arguments": ["--run-date", "2011-11-30"], "colour": "red"}
+    assert "progress" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("step", "exit_code", "said"),
+    [
+        ("refused", 3, "validate: price: found 3, allowed 0 to 1"),  # a failed gate
+        ("silent", 9, "silent ended with 9"),
+        ("wordless", 1, "wordless ended well but printed no summary line"),
+        ("absent", 1, "No module named jobs.absent"),
+    ],
+)
+def test_a_failed_step_keeps_its_exit_code_and_says_its_last_line(step: str, exit_code: int, said: str) -> None:
+    with pytest.raises(StepFailed, match=said) as failed:
+        run(step)
+    assert failed.value.exit_code == exit_code
+
+
+def test_a_kill_ends_the_step_and_what_it_started(tmp_path: Path) -> None:
+    runner, mark, failures = ProcessRunner(Runner()), tmp_path / "child", []
+
+    def work() -> None:
+        try:
+            run("slow", str(mark), runner=runner)
+        except StepFailed as failed:
+            failures.append(failed)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    deadline = time.monotonic() + 60
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+        worker.join(timeout=0.05)
+    child = int(mark.read_text())
+    runner.kill()
+    worker.join(timeout=60)
+    assert [failed.exit_code for failed in failures] == [-15]
+    while _alive(child) and time.monotonic() < deadline:
+        worker.join(timeout=0.05)
+    assert not _alive(child)
+    runner.kill()  # once more, and nothing happens
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be buried does not."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_spark_submit_places_the_steps_file_on_the_cluster(tmp_path: Path) -> None:
+    cluster = ProcessRunner(Runner(kind="spark-submit", master="yarn"))
+    assert cluster.command("build_features", ["--run-date", "2011-11-30"]) == [
+        "spark-submit", "--master", "yarn", "--name", "nightshift build_features",
+        str(tmp_path / "jobs" / "build_features.py"), "--run-date", "2011-11-30",
+    ]  # fmt: skip
+
+
+def test_the_configuration_says_where_a_step_runs() -> None:
+    pod = Runner(kind="pod", image="jobs:1", gpus=1, namespace="night")
+    settings = load(ROOT / "nightshift.yaml").model_copy(update={"runners": {"train": pod}})
+    assert isinstance(runner_for(settings, "train"), PodRunner)
+    elsewhere = runner_for(settings, "ingest")
+    assert isinstance(elsewhere, ProcessRunner)
+    assert elsewhere.runner.kind == "process"
+
+
+def test_a_pod_gets_the_image_the_gpu_and_the_command_or_says_what_is_missing() -> None:
+    pod = PodRunner(Runner(kind="pod", image="jobs:1", gpus=1, namespace="night", environment={"A": "b"}))
+    try:
+        there = importlib.util.find_spec("airflow.providers.cncf.kubernetes") is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        with pytest.raises(StepFailed, match="needs the package apache-airflow-providers-cncf-kubernetes"):
+            pod.run("train", [], LOG, {})
+        return
+    operator = pod.pod_operator("train", ["--run-date", "2011-11-30"])
+    assert (operator.image, operator.namespace) == ("jobs:1", "night")
+    assert operator.arguments[1:] == ["jobs.train", "--run-date", "2011-11-30"]
+    assert operator.container_resources.limits == {"nvidia.com/gpu": "1"}

@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.models.coded import Coded
+from nightshift.models.recommender import SOURCES
+from nightshift.ranking.candidates import Retriever
+from nightshift.ranking.two_stage import brought_by, index_for
+from tests import shop
+
+
+@pytest.fixture(scope="module")
+def retriever() -> Retriever:
+    coded, model = Coded(shop.snapshots()[1]), shop.trained().holdout.two_tower
+    return Retriever(coded, model, index_for(model, coded, shop.settings()), shop.settings().candidates)
+
+
+@pytest.fixture(scope="module")
+def candidates(retriever) -> pd.DataFrame:
+    return retriever.candidates(np.arange(60))
+
+
+def test_a_candidate_is_there_once_and_can_be_sold(retriever, candidates):
+    assert not candidates.duplicated(["row", "item"]).any()
+    assert retriever.coded.sellable[candidates["item"]].all()
+
+
+def test_each_source_brings_as_many_as_it_may_ranked_from_one(retriever, candidates):
+    for source in SOURCES:
+        ranks = candidates.dropna(subset=f"{source}_rank").groupby("row")[f"{source}_rank"]
+        most = getattr(retriever.counts, source)
+        assert (ranks.max() == ranks.size()).all()
+        assert ranks.size().max() <= most
+        if source in ("two_tower", "trending"):
+            assert (ranks.size() == most).all()
+
+
+def test_every_candidate_was_brought_by_somebody(candidates):
+    ranks = candidates[[f"{source}_rank" for source in SOURCES]]
+    assert ranks.notna().any(axis=1).all()
+    best = brought_by(candidates)
+    assert (ranks.to_numpy()[np.arange(len(ranks)), best] == ranks.min(axis=1)).all()
+
+
+def test_the_two_tower_scores_what_others_brought_as_well(retriever, candidates):
+    model, coded = retriever.two_tower, retriever.coded
+    ids, vectors = model.item_vectors()
+    users = model.user_vectors(coded.snapshot, coded.users)
+    place = pd.Index(ids).get_indexer(coded.item_ids[candidates["item"]])
+    expected = (users[candidates["row"]] * vectors[place]).sum(axis=1)
+    np.testing.assert_allclose(candidates["two_tower_score"], expected, atol=1e-5)
+
+
+def test_the_planted_co_purchase_is_a_candidate(retriever):
+    coded = retriever.coded
+    pairs = coded.snapshot.pairs
+    buyers = sorted(pairs.loc[pairs["item_id"] == "LANTERN00", "user_id"])
+    found = retriever.candidates(coded.user_positions(buyers))
+    partner = found[found["item"] == coded.items.get_loc("LANTERN01")]
+    assert (partner["cooccurrence_rank"] <= 5).mean() > 0.8
+
+
+def test_a_block_of_users_gives_what_all_users_give(retriever, candidates):
+    block = retriever.candidates(np.array([7, 31, 59]))
+    together = candidates[candidates["row"].isin([7, 31, 59])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(block.drop(columns="row"), together.drop(columns="row"), atol=1e-5)
+
+
+def test_a_stranger_is_offered_what_is_trending(retriever):
+    found = retriever.candidates(np.array([-1]))
+    assert len(found) == retriever.counts.trending
+    assert set(brought_by(found)) == {SOURCES.index("trending")}

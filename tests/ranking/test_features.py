@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+
+from nightshift.models.coded import Coded
+from nightshift.models.recommender import SOURCES
+from nightshift.ranking.features import assemble
+from tests import shop
+
+
+def candidates(*pairs: tuple[int, int]) -> pd.DataFrame:
+    columns = {f"{source}_{what}": np.float32(1) for source in SOURCES for what in ("score", "rank")}
+    return pd.DataFrame(pairs, columns=["row", "item"]).assign(**columns)
+
+
+ROWS = [("u", "a1", 0, "1"), ("u", "a1", 6, "2"), ("u", "b1", 6, "2"), ("v", "a2", 6, "3"), ("u", "a2", 8, "4")]
+VIEW = shop.snapshot(shop.events(ROWS), shop.FIRST.replace(day=11))  # items: a1, a2 (of kind a), b1
+
+
+def test_features_by_hand():
+    found = assemble(candidates((0, 0), (0, 2), (1, 0)), Coded(VIEW), np.array([0, 1]))
+    mine, once, others = (found.iloc[row] for row in range(3))
+    assert (mine["pair_events"], mine["pair_baskets"], mine["pair_days_since_last"]) == (2, 2, 4)
+    assert (mine["pair_mean_gap_days"], mine["pair_overdue"]) == (6, np.float32(4 / 7))
+    assert mine["pair_share"] == np.float32(2 / 3)
+    assert mine["pair_kind_events"] == 1  # a2 is of a1's kind
+    assert np.isnan(once["pair_mean_gap_days"])
+    assert np.isnan(others["pair_events"])
+    assert others["pair_kind_events"] == 1
+    assert (mine["item_users_all"], mine["user_baskets_all"], others["user_baskets_all"]) == (1, 3, 1)
+    assert mine["trending_score"] == 1
+
+
+def test_features_are_of_a_candidate_and_not_of_its_place():
+    some = candidates((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))
+    all_at_once = assemble(some, Coded(VIEW), np.array([0, 1]))
+    order = [4, 2, 0, 3, 1]
+    shuffled = assemble(some.iloc[order].reset_index(drop=True), Coded(VIEW), np.array([0, 1]))
+    pd.testing.assert_frame_equal(shuffled, all_at_once.iloc[order].reset_index(drop=True))
+    one_user = assemble(candidates((0, 0), (0, 1)), Coded(VIEW), np.array([1]))
+    pd.testing.assert_frame_equal(one_user, all_at_once.iloc[3:].reset_index(drop=True))
+
+
+def test_every_number_of_the_tables_is_a_feature_and_no_text_is():
+    found = assemble(candidates((0, 0)), Coded(VIEW), np.array([0]))
+    for prefix, table in (("user", VIEW.users), ("item", VIEW.items), ("pair", VIEW.pairs)):
+        for name in table.columns:
+            assert (f"{prefix}_{name}" in found) == (table[name].dtype.kind in "iuf")
+    assert (found.dtypes == np.float32).all()
+
+
+def test_a_table_without_kinds_will_do():
+    view = shop.snapshot(shop.events(ROWS), VIEW.as_of)
+    view.items.drop(columns=["kind", "title"], inplace=True)
+    assert assemble(candidates((0, 0)), Coded(view), np.array([0]))["pair_kind_events"].iloc[0] == 0

@@ -1,0 +1,61 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from nightshift.models.fitting import NothingToLearnError
+from nightshift.models.two_tower import ModelFileError
+from nightshift.ranking.ranker import Ranker, fit_ranker, load_ranker
+from tests import shop
+
+
+def planted(users: int = 60) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Candidates of which those with the greatest `wanted` come true; `noise` says nothing."""
+    rng = np.random.default_rng(5)
+    wanted, noise = rng.random((2, users, 20))
+    relevant = (wanted > np.quantile(wanted, 0.8, axis=1, keepdims=True)).ravel()
+    features = pd.DataFrame({"noise": noise.ravel(), "wanted": wanted.ravel()}, dtype=np.float32)
+    return features, relevant.astype(np.int8), np.full(users, 20)
+
+
+@pytest.fixture(scope="module")
+def ranker() -> Ranker:
+    return fit_ranker(*planted(), shop.settings())
+
+
+def test_it_learns_which_candidates_come_true(ranker):
+    features, relevant, groups = planted()
+    order = ranker.score(features).reshape(len(groups), -1).argsort(axis=1)[:, -4:]
+    assert np.take_along_axis(relevant.reshape(len(groups), -1), order, axis=1).mean() > 0.95
+    assert list(ranker.importance()) == ["wanted", "noise"]
+
+
+def test_the_same_input_gives_the_same_bytes(ranker, tmp_path):
+    fit_ranker(*planted(), shop.settings()).save(tmp_path / "a")
+    ranker.save(tmp_path / "b")
+    load_ranker(tmp_path / "b", threads=1).save(tmp_path / "c")
+    for name in ("model.txt", "ranker.json"):
+        assert len({(tmp_path / folder / name).read_bytes() for folder in "abc"}) == 1
+
+
+def test_features_are_told_by_name(ranker):
+    features, *_ = planted()
+    turned = features[["wanted", "noise"]].assign(new=1)
+    np.testing.assert_array_equal(ranker.score(turned), ranker.score(features))
+
+
+def test_a_missing_feature_is_named(ranker):
+    with pytest.raises(ModelFileError, match="needs wanted; there are noise"):
+        ranker.score(planted()[0][["noise"]])
+
+
+def test_files_of_two_rankers_are_refused(ranker, tmp_path):
+    ranker.save(tmp_path)
+    (tmp_path / "ranker.json").write_text((tmp_path / "ranker.json").read_text().replace('"wanted"', '"other"'))
+    with pytest.raises(ModelFileError, match="names"):
+        load_ranker(tmp_path)
+
+
+def test_without_users_there_is_nothing_to_learn():
+    features, relevant, groups = planted()
+    with pytest.raises(NothingToLearnError):
+        fit_ranker(features.iloc[:0], relevant[:0], groups[:0], shop.settings())

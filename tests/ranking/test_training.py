@@ -1,0 +1,64 @@
+import datetime as dt
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+
+from nightshift.models.fitting import NothingToLearnError
+from nightshift.ranking.training import Trained, train_ranker, train_two_stage
+from tests import shop
+
+
+def files(trained: Trained, folder: Path) -> dict[str, bytes]:
+    trained.save(folder)
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@budget(max_examples=3, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 14))
+def test_the_tested_model_does_not_see_its_test(tmp_path_factory, seed, days):
+    known = shop.interactions()
+    day = shop.TEST_CUTOFF + dt.timedelta(days=days)
+    future = shop.interactions(seed).assign(event_date=day, run_date=day).head(500)
+    changed = shop.train(pd.concat([known[known["run_date"] <= shop.TEST_CUTOFF], future], ignore_index=True))
+    folder = tmp_path_factory.mktemp("models")
+    before, after = files(shop.trained(), folder / "a"), files(changed, folder / "b")
+    assert before.keys() == after.keys()
+    for name in before:
+        same = before[name] == after[name]
+        assert same == (not name.startswith("two_tower/")), name  # only what serves has learnt from the last days
+
+
+def test_the_same_night_gives_the_same_bytes(tmp_path):
+    assert files(shop.trained(), tmp_path / "a") == files(shop.train(shop.interactions()), tmp_path / "b")
+
+
+def test_each_part_knows_what_it_may():
+    trained = shop.trained()
+    assert trained.holdout.two_tower.as_of == shop.TEST_CUTOFF
+    assert trained.serving.two_tower.as_of == shop.RUN_DATE
+    assert trained.holdout.ranker.about["as_of"] == shop.RANKER_CUTOFF.isoformat()
+    assert trained.holdout.ranker is trained.serving.ranker
+
+
+def test_candidates_that_have_seen_the_labels_are_refused():
+    with pytest.raises(ValueError, match="has seen"):
+        train_ranker(shop.trained().serving.two_tower, shop.snapshots()[0], pd.DataFrame(), shop.settings())
+
+
+def test_without_labels_there_is_nothing_to_learn():
+    nothing = pd.DataFrame({"user_id": [], "item_id": []}, dtype=object)
+    with pytest.raises(NothingToLearnError):
+        train_two_stage(shop.snapshots(), shop.interactions(), nothing, shop.settings(two_tower={"epochs": 1}))
+
+
+def test_on_the_first_day_there_is_nothing_to_learn():
+    known = shop.interactions()
+    days = [shop.FIRST + dt.timedelta(days=number) for number in (-30, -16, -2)]
+    nothing = pd.DataFrame({"user_id": [], "item_id": []}, dtype=object)
+    views = [shop.snapshot(known, day) for day in days]
+    with pytest.raises(NothingToLearnError):
+        train_two_stage(views, known, nothing, shop.settings())

@@ -1,0 +1,115 @@
+"""Who is champion is a matter of record, by run date; an old date that runs again changes nothing later."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from nightshift.config import load
+from nightshift.lake import Lake
+from nightshift.registry import Champion, champion_before, record_promotion
+from nightshift.registry.promotions import latest_run_date
+from nightshift.registry.tracking import Tracking, folder_hash
+from nightshift.runs import Night, open_night
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def night_of(home: Path, day: int) -> Night:
+    return open_night(load(ROOT / "nightshift.yaml"), dt.date(2011, 11, day), home=home)
+
+
+def champion(version: int) -> Champion:
+    return Champion("recommender", str(version), "two_stage", Path(f"/models/{version}"))
+
+
+def promote(home: Path, day: int, version: int, by: str = "night") -> bool:
+    return record_promotion(night_of(home, day), champion(version), accepted=True, reason="better", by=by)
+
+
+def test_a_night_finds_the_champion_that_was_when_it_began(home: Path) -> None:
+    assert champion_before(night_of(home, 1)) is None
+    assert latest_run_date(Lake(home / "lake")) is None
+    for day, version in ((1, 1), (3, 2), (5, 3)):
+        assert promote(home, day, version), "the newest: the alias follows"
+    found = {day: champion_before(night_of(home, day)) for day in (1, 2, 3, 4, 6)}
+    assert found == {1: None, 2: champion(1), 3: champion(1), 4: champion(2), 6: champion(3)}
+    assert latest_run_date(Lake(home / "lake")) == dt.date(2011, 11, 5)
+
+
+def test_an_old_date_run_again_changes_its_own_record_and_leaves_the_alias(home: Path) -> None:
+    promote(home, 1, 1)
+    promote(home, 5, 3)
+    assert not promote(home, 1, 7)
+    assert champion_before(night_of(home, 2)) == champion(7)
+    assert champion_before(night_of(home, 6)) == champion(3)
+    assert promote(home, 5, 8), "the newest date, run again, is still the newest"
+    assert len(Lake(home / "lake").pandas("promotions")) == 2, "a night has one row, however often it runs"
+
+
+def test_a_promotion_by_hand_counts_after_the_nights_own_and_stays_when_that_night_runs_again(home: Path) -> None:
+    promote(home, 5, 3)
+    assert promote(home, 5, 2, by="hand")
+    assert champion_before(night_of(home, 6)) == champion(2)
+    assert not promote(home, 5, 3), "the hand has decided"
+    assert champion_before(night_of(home, 6)) == champion(2)
+    assert promote(home, 6, 4), "until the next night"
+    assert champion_before(night_of(home, 7)) == champion(4)
+
+
+def test_the_same_files_are_the_same_version_and_others_another(home: Path) -> None:
+    model = home / "model"
+    model.mkdir()
+    (model / "weights").write_bytes(b"1")
+    tracking = Tracking(night_of(home, 5))
+    first = tracking.register("two_stage", model)
+    (home / "copy").mkdir()
+    (home / "copy" / "weights").write_bytes(b"1")
+    assert tracking.register("two_stage", home / "copy") == first
+    assert tracking.register("popularity", model).version != first.version, "another kind of model"
+    (model / "weights").write_bytes(b"2")
+    second = tracking.register("two_stage", model)
+    assert [first.version, second.version] == ["1", "3"]
+    assert (first.folder / "weights").read_bytes() == b"1", "the registry has a copy of its own"
+    assert tracking.version("1") == first
+
+    tracking.set_champion(second)
+    named = tracking.client.get_model_version_by_alias(second.name, "champion")
+    assert str(named.version) == second.version
+    with pytest.raises(FileNotFoundError, match=r"has no version '9'; it has \["):
+        tracking.version("9")
+
+
+def test_a_night_that_trains_the_same_again_is_tracked_once(home: Path) -> None:
+    model = home / "model"
+    model.mkdir()
+    (model / "weights").write_bytes(b"1")
+    tracking = Tracking(night_of(home, 5))
+    logged = [
+        tracking.log_run({"k": 20}, {"ndcg": 0.1}, {"loss": [[0, 1.0], [1, 0.5]]}, {"events": 4}, model)
+        for _ in range(2)
+    ]
+    assert logged[0] == logged[1]
+    tracking.register("two_stage", model, logged[0])
+    run = tracking.client.get_run(logged[0])
+    assert (run.data.params, run.data.metrics) == ({"k": "20"}, {"ndcg": 0.1, "loss": 0.5})
+    assert (run.data.tags["delta.events"], run.data.tags["nightshift.run_date"]) == ("4", "2011-11-05")
+    assert [point.value for point in tracking.client.get_metric_history(logged[0], "loss")] == [1.0, 0.5]
+
+
+def test_a_folders_hash_is_over_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    before = folder_hash(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert folder_hash(tmp_path) != before
+    (tmp_path / "b").rename(tmp_path / "a")
+    assert folder_hash(tmp_path) == before
+    (tmp_path / "a").write_bytes(b"2")
+    assert folder_hash(tmp_path) != before
