@@ -115,7 +115,7 @@ def reconcile(counts: list[dict[str, Any]], seen: int, repeated: int) -> None:
     if seen != rows_in or duplicates != repeated or worst["duplicates"] < 0:
         raise StepError(
             f"rows are lost or doubled, nothing is committed: the files have {rows_in}, {seen} were judged, "
-            f"{repeated} were found to be repeated and {duplicates} are not accounted for otherwise; lowest day: {worst}"
+            f"{repeated} were found to be repeated and {duplicates} are not accounted for; lowest day: {worst}"
         )
 
 

@@ -30,6 +30,6 @@ def warm_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture
 def spark(warm_engine: Engine, tmp_path: object) -> Iterator[SparkSession]:
-    """A session of the shared server. A job that the same test runs in this process would end it: open one or the other."""
+    """A session of the shared server. A job that this test runs in this process would end it: use one or the other."""
     with engine.session(warm_engine, tmp_path) as session:  # type: ignore[arg-type]
         yield session

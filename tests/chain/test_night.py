@@ -22,7 +22,6 @@ from small_shop import ROOT, RUN_DATE, STEPS, Shop, make_shop, write_day
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with a night that ran through Airflow, and its warm engine."""
     made = make_shop(tmp_path_factory.mktemp("shop"))
-    made.engine("start")
     yield made
     made.engine("stop")
 
@@ -61,14 +60,14 @@ def test_every_row_of_the_files_is_accounted_for(shop: Shop, through_airflow: st
 
 
 def test_a_night_killed_in_every_stage_and_run_again_publishes_the_same(
-    shop: Shop, through_airflow: str, tmp_path: Path
+    shop: Shop, through_airflow: str
 ) -> None:
     """SIGKILL hits each step at work, once in the middle; the night that follows differs in nothing."""
     expected = shop.pointer()["content_hash"]
-    seconds = {
-        step: json.loads((shop.home / "nights" / str(RUN_DATE) / f"{step}.json").read_text())["seconds"] for step in STEPS
-    }
+    night = shop.home / "nights" / str(RUN_DATE)
+    seconds = {step: json.loads((night / f"{step}.json").read_text())["seconds"] for step in STEPS}
     shutil.rmtree(shop.home / "nights")
+    shop.engine("start")  # the night's own was stopped at its end
     killed = []
     for step in STEPS:
         if shop.kill_step(step, after=0.6 * seconds[step], run_id="killed"):

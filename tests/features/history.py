@@ -44,7 +44,7 @@ SETTINGS = Settings.model_validate(
 
 @dataclass(frozen=True)
 class Event:
-    """`day` is of June 2011, and so is `known`, the run date whose file brought it: the day itself, unless it was late."""
+    """`day` is of June 2011, and so is `known`, the run date whose file brought it: the day itself, unless late."""
 
     user: str
     item: str

@@ -121,7 +121,7 @@ def test_the_next_stage_sweeps_what_a_killed_one_left_for_its_run_dates(lake: La
     folder = lake.path(TABLE.name)
     assert not (folder / killed.folder).exists()
     assert sorted(markers(lake)) == sorted([staged.folder, others.folder]), "another day's stage is let be"
-    with pytest.raises(LakeError, match="what was staged for counts is gone .*: run the step before again"):
+    with pytest.raises(LakeError, match=r"what was staged for counts is gone .*: run the step before again"):
         lake.commit(killed, TABLE)
 
 
@@ -168,5 +168,5 @@ def test_rows_are_chosen_by_column_and_by_every_condition(lake: Lake) -> None:
 def test_a_table_that_is_not_there_says_what_to_do(lake: Lake) -> None:
     assert not lake.exists("events")
     assert lake.run_dates("events") == set()
-    with pytest.raises(LakeError, match="no table 'events' in .*: run a night first"):
+    with pytest.raises(LakeError, match=r"no table 'events' in .*: run a night first"):
         lake.pandas("events")

@@ -160,7 +160,7 @@ def test_a_missing_column_names_the_column_the_file_and_the_next_step(shop: Shop
 def test_a_day_that_is_all_refused_stops_the_night_and_commits_nothing(shop: Shop) -> None:
     shop.deliver(1, [REFUSED["buyer is known"]])
     shop.ingest(1)
-    with pytest.raises(GateError, match="quarantined_share: column values to be between: found 1 of 1 rows, like 1.0"):
+    with pytest.raises(GateError, match=r"quarantined_share: column values to be between: found 1 of 1 rows, like 1.0"):
         shop.validate(1)
     assert not shop.lake.exists("events")
     assert not shop.lake.exists("quarantine")

@@ -1,4 +1,4 @@
-"""A run is for the day before it, whatever the clocks do; a backfill runs the days that it names, both ends included."""
+"""A run is for the day before it, whatever the clocks do; a backfill runs the days that it names, the last too."""
 
 from __future__ import annotations
 

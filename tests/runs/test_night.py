@@ -42,7 +42,7 @@ def test_the_home_is_the_one_given_else_the_environments_else_var_beside_the_fil
 def test_what_a_step_left_is_read_back_and_what_it_did_not_names_the_command(night: Night) -> None:
     night.write_json("ingest", {"kept": 3, "day": night.run_date})
     assert night.read_json("ingest") == {"kept": 3, "day": "2011-11-30"}
-    with pytest.raises(FileNotFoundError, match="run `python -m jobs.train --run-date 2011-11-30` first"):
+    with pytest.raises(FileNotFoundError, match=r"run `python -m jobs.train --run-date 2011-11-30` first"):
         night.read_json("train")
 
 

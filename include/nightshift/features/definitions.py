@@ -1,7 +1,7 @@
 """Every feature, declared once. Training, batch inference and reports know a feature by its name here.
 
-An expression is a Spark SQL aggregate over the rows that were known as of a day. Rows are positive events (of a type with
-weight above 0) or, where `over` says pairs, the user-item rows built from them. They have the column `age`: days
+An expression is a Spark SQL aggregate over the rows that were known as of a day. Rows are positive events (of a type
+with weight above 0) or, where `over` says pairs, the user-item rows built from them. They have the column `age`: days
 before the end of `as_of`, 0 on the day itself. Sums run over integers: the order of rows cannot show.
 To add a feature, add an entry, and a test in tests/features/test_definitions.py.
 """

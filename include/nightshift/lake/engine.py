@@ -7,6 +7,7 @@ NIGHTSHIFT_HOME; a job that finds none starts its own and stops it when it ends.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import logging
@@ -108,6 +109,7 @@ def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
                 stdin=subprocess.DEVNULL,
                 cwd=folder,
                 start_new_session=True,
+                preexec_fn=None if shared else _end_with_parent,
             )
         server = {"port": port, "pid": process.pid, "started": _started(process.pid)}
         if shared:
@@ -135,6 +137,12 @@ def stop(home: Path) -> bool:
     if server:
         _end(server["pid"])
     return server is not None
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent is gone, however it went (Linux: PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _started(pid: int) -> int:
