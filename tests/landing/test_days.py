@@ -27,9 +27,7 @@ def test_a_day_without_a_file_is_left_out_where_the_shop_may_be_closed(tmp_path:
 
 
 def test_a_day_without_a_file_stops_the_night_where_every_day_has_one(tmp_path: Path) -> None:
-    with pytest.raises(
-        StepError, match=r"no file for 2011-06-02: .*/days/2011-06-02.csv. Deliver it, or set source"
-    ):
+    with pytest.raises(StepError, match=r"no file for 2011-06-02: .*/days/2011-06-02.csv. Deliver it, or set source"):
         day_files(source_with(when_missing="stop"), tmp_path, [june(2)])
 
 

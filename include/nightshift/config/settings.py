@@ -21,8 +21,8 @@ SqlType = Annotated[str, AfterValidator(check_type)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 EVENT_FIELDS = frozenset(
-    ("run_date", "event_id", "user_id", "item_id", "event_type", "weight")
-    + ("event_time", "event_date", "quantity", "price", "basket_id")
+    {"run_date", "event_id", "user_id", "item_id", "event_type", "weight"}
+    | {"event_time", "event_date", "quantity", "price", "basket_id"}
 )
 
 
