@@ -1,9 +1,10 @@
 """
 ### What has drifted
 
-Compares the last days with what the live model learned from: PSI and KL by feature and for scores, missing rates, new and
-lost categories, freshness. Says `insufficient data` rather than guess. Writes a page and the Delta table `drift_results`; over
-the threshold it raises an alert, and if the configuration says so it asks for a night's retraining.
+Compares the last days with what the live model learned from: PSI and KL by feature and for scores, missing rates, new
+and lost categories, freshness. Says `insufficient data` rather than guess. Writes a page and the Delta table
+`drift_results`; over the threshold it raises an alert, and if the configuration says so it asks for a night's
+retraining.
 
 *By hand:* trigger with any two windows, like `2011-09-01..2011-09-30` and `2011-11-01..2011-11-30`.
 """
@@ -37,7 +38,7 @@ WINDOW = r"^\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2}$"
             type=["null", "string"],
             format="date",
             title="Run date",
-            description="The last day of the current window. Left empty: the day that the schedule or the command names.",
+            description="The last day of the current window. Left empty: the day that the schedule names.",
         ),
         "reference": Param(
             None,

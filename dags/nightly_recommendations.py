@@ -2,13 +2,14 @@
 ### Recommendations, made overnight
 
 Turns one business day's events into published lists: **ingest** the day's file, **validate** it, build **features**
-point in time, **train** the challenger and **index** its items, **evaluate** it against the champion and the baselines,
-**infer** a list for every user with the winner, **validate** the lists, **promote**, **publish**, **report**.
+point in time, **train** the challenger and **index** its items, **evaluate** it against the champion and the
+baselines, **infer** a list for every user with the winner, **validate** the lists, **promote**, **publish**,
+**report**.
 
 A step that fails stops the night, and what is live stays live. Every step can be run again.
 
-*By hand:* trigger with a `run_date`. *Days past:* `make backfill FROM=2011-11-01 TO=2011-11-07`; an older day than the live
-one is published without going live. *A night that failed:* docs/runbook.md.
+*By hand:* trigger with a `run_date`. *Days past:* `make backfill FROM=2011-11-01 TO=2011-11-07`; an older day than
+the live one is published without going live. *A night that failed:* docs/runbook.md.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ PATIENT = {"retries": 2, "retry_delay": timedelta(minutes=1), "retry_exponential
             type=["null", "string"],
             format="date",
             title="Run date",
-            description="The business day to process. Left empty, it is the day that the schedule or the command names.",
+            description="The business day to process. Left empty: the day that the schedule or command names.",
         )
     },
 )

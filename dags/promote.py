@@ -1,9 +1,9 @@
 """
 ### Make a model the champion, by hand
 
-From the run date on, nights infer with this version until a challenger beats it. What is published does not change now.
-The versions, with their figures, are in MLflow under the registered model. Running an old night again keeps a promotion by
-hand.
+From the run date on, nights infer with this version until a challenger beats it. What is published does not change
+now. The versions, with their figures, are in MLflow under the registered model. Running an old night again keeps a
+promotion by hand.
 """
 
 from __future__ import annotations

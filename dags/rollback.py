@@ -1,10 +1,11 @@
 """
 ### Back to the run before
 
-Moves the pointer of what is live to the run that was live before, or to a run that you name. Nothing is deleted: the run
-that is taken back stays in the store, and publishing it again does not make it live again.
+Moves the pointer of what is live to the run that was live before, or to a run that you name. Nothing is deleted: the
+run that is taken back stays in the store, and publishing it again does not make it live again.
 
-The lookup service follows within a second or two. The champion stays who it is: to change that, use the DAG `promote`.
+The lookup service follows within a second or two. The champion stays who it is: to change that, use the DAG
+`promote`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nightshift_airflow import StepOperator
             None,
             type=["null", "string"],
             title="Run",
-            description="A run's id, or its run date, or both as 2011-11-30/ID. Left empty: the run that was live before.",
+            description="A run id, or a run date, or both as 2011-11-30/ID. Left empty: the run live before.",
         ),
     },
 )

@@ -14,8 +14,7 @@ from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.coded import Coded
 from nightshift.models.two_tower import load_two_tower
-from nightshift.ranking.two_stage import index_for
-from nightshift.retrieval.index import gpus
+from nightshift.retrieval.index import gpus, index_for
 from nightshift.runs import GateError, Night
 
 QUERIES = 2000  # users that the recall is measured with, spread evenly

@@ -20,7 +20,7 @@ from nightshift.evaluation.metrics import Metrics
 from nightshift.features.snapshot import load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
-from nightshift.models.two_tower import ModelFileError
+from nightshift.models.recommender import ModelFileError
 from nightshift.ranking.loading import load_recommender
 from nightshift.registry import Champion, champion_before
 from nightshift.registry.tracking import Tracking

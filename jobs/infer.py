@@ -26,8 +26,8 @@ from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.reasons import with_reasons
 from nightshift.ranking.rerank import Reranked, Rules
 from nightshift.ranking.similar import similar_items
-from nightshift.ranking.two_stage import TwoStage, index_for
-from nightshift.retrieval.index import load_index
+from nightshift.ranking.two_stage import TwoStage
+from nightshift.retrieval.index import index_for, load_index
 from nightshift.runs import Night
 
 

@@ -2,8 +2,8 @@
 
     python -m jobs.validate_lists --run-date 2011-11-30
 
-Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, and coverage and overlap
-with the lists published before within bounds. What fails is not promoted and not published.
+Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, and coverage and
+overlap with the lists published before within bounds. What fails is not promoted and not published.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run past business days through Airflow's own backfill, and wait for it: `make backfill FROM=... TO=...`.
 
-Uses the Airflow that `make up` has started, or starts what it needs and stops it at the end. A day that has been run is run
-again. What is published for a day older than the live one does not go live.
+Uses the Airflow that `make up` has started, or starts what it needs and stops it at the end. A day that has been run
+is run again. What is published for a day older than the live one does not go live.
 """
 
 from __future__ import annotations

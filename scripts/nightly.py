@@ -14,11 +14,10 @@ from typing import Any
 
 from nightshift.config import load
 from nightshift.runs import Night, open_night
+from nightshift.runs.steps import STEPS
 from scripts.lookup import lookup_service
 
 DAG = "nightly_recommendations"
-STEPS = """ingest validate_events build_features train build_index evaluate infer validate_lists promote publish
-report""".split()
 PROGRESS = re.compile(r"\b(\d\d:\d\d:\d\d) ([a-z_]+: .*)")  # as jobs.command writes it, inside Airflow's line
 
 

@@ -33,9 +33,15 @@ def airflow_url() -> str:
     return os.environ["AIRFLOW__API__BASE_URL"]
 
 
+def mlflow_url() -> str:
+    return f"http://127.0.0.1:{os.environ['NIGHTSHIFT_MLFLOW_PORT']}"
+
+
 def commands(settings: Settings, home: Path) -> dict[str, list[str]]:
     """All services by name: the lookup service and MLflow's server beside Airflow's own."""
-    mlflow = f"{sys.executable} -m mlflow server --host 127.0.0.1 --port 5000 --workers 1"
+    mlflow = (
+        f"{sys.executable} -m mlflow server --host 127.0.0.1 --port {os.environ['NIGHTSHIFT_MLFLOW_PORT']} --workers 1"
+    )
     store = f"--backend-store-uri sqlite:///{home}/mlflow/mlflow.db --artifacts-destination {home}/mlflow/artifacts"
     return {
         **AIRFLOW,
@@ -91,17 +97,23 @@ def check_alive(processes: Mapping[str, subprocess.Popen[bytes]], logs: Path) ->
             raise ServiceError(f"{name} ended with {process.returncode}; {logs}/{name}.log ends: " + " | ".join(tail))
 
 
-def airflow_login() -> tuple[str, str]:
-    """The user and password that Airflow's simple auth manager made for this home."""
+def airflow_login() -> tuple[str, str] | None:
+    """The user and password that Airflow's simple auth manager made for this home; None where it asks for none."""
     file = Path(os.environ["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
+    if not file.exists():
+        return None
     ((user, password),) = json.loads(file.read_text()).items()
     return user, password
 
 
 def airflow_client() -> httpx.Client:
     """A client of Airflow's REST API that is logged in."""
-    user, password = airflow_login()
-    answer = httpx.post(f"{airflow_url()}/auth/token", json={"username": user, "password": password}, timeout=30)
+    login = airflow_login()
+    if login:
+        form = {"username": login[0], "password": login[1]}
+        answer = httpx.post(f"{airflow_url()}/auth/token", json=form, timeout=30)
+    else:
+        answer = httpx.get(f"{airflow_url()}/auth/token", timeout=30)
     answer.raise_for_status()
     headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
     return httpx.Client(base_url=f"{airflow_url()}/api/v2", headers=headers, timeout=30)

@@ -11,7 +11,16 @@ from types import FrameType
 from nightshift.config import load
 from nightshift.runs import open_night
 from scripts.nightly import prepare_airflow
-from scripts.services import ServiceError, airflow_login, airflow_url, check_alive, commands, running, wait_for
+from scripts.services import (
+    ServiceError,
+    airflow_login,
+    airflow_url,
+    check_alive,
+    commands,
+    mlflow_url,
+    running,
+    wait_for,
+)
 
 
 def main() -> None:
@@ -20,17 +29,18 @@ def main() -> None:
     logs = home / "logs"
     prepare_airflow(home)
     (home / "mlflow").mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have started us with interrupts ignored
+        signal.signal(number, _interrupt)
     print("Starting Airflow, MLflow and the lookup service ...", flush=True)
     try:
         with running(commands(settings, home), logs) as processes:
             lookup = f"http://{settings.serving.host}:{settings.serving.port}"
             wait_for(f"{airflow_url()}/api/v2/monitor/health", processes, logs)
-            wait_for("http://127.0.0.1:5000/health", processes, logs)
+            wait_for(f"{mlflow_url()}/health", processes, logs)
             wait_for(f"{lookup}/healthz", processes, logs)
-            user, password = airflow_login()
-            print(f"  Airflow  {airflow_url()}   user {user}, password {password}")
-            print("  MLflow   http://127.0.0.1:5000")
+            login = airflow_login()
+            print(f"  Airflow  {airflow_url()}   " + ("user {}, password {}".format(*login) if login else "no login"))
+            print(f"  MLflow   {mlflow_url()}")
             print(f"  Lookup   {lookup}/docs")
             print(f"Trigger a night: {airflow_url()}/dags/nightly_recommendations, then Trigger. Logs: {logs}")
             print("Ctrl-C stops them all.", flush=True)

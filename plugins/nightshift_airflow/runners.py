@@ -1,4 +1,4 @@
-"""Where a step runs: a process beside Airflow, a spark-submit, or a pod. The configuration's `runners` decides by step."""
+"""Where a step runs: a process beside Airflow, a spark-submit, or a pod. `runners` in the configuration decides."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A schedule by business day: the run for a day starts on the next day at a set hour.
 
-The run's logical date is midnight UTC of the business day itself, as a name for it: `airflow backfill create --from-date
-2011-05-01 --to-date 2011-05-03` and `airflow dags test DAG 2011-05-03` mean the days that they name, the last included.
+The run's logical date is midnight UTC of the business day itself, as a name for it: `airflow backfill create
+--from-date 2011-05-01 --to-date 2011-05-03` and `airflow dags test DAG 2011-05-03` mean the days that they name, the
+last included.
 """
 
 from __future__ import annotations

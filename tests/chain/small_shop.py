@@ -18,11 +18,10 @@ from typing import Any
 
 import yaml
 
+from nightshift.runs.steps import STEPS
+
 ROOT = Path(__file__).parents[2]
 FIRST, RUN_DATE = dt.date(2011, 9, 20), dt.date(2011, 11, 28)
-STEPS = (
-    "ingest validate_events build_features train build_index evaluate infer validate_lists promote publish report"
-).split()
 
 
 @dataclass(frozen=True)

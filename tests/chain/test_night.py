@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from small_shop import ROOT, RUN_DATE, Shop, make_shop, write_day
 
-from scripts.lookup import lookup_service
-from small_shop import ROOT, RUN_DATE, STEPS, Shop, make_shop, write_day
+from nightshift.runs.steps import STEPS
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +33,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 @pytest.fixture(scope="module")
 def through_airflow(shop: Shop) -> str:
     """The output of the first night of an empty lake, as `make nightly` runs it."""
-    script = '. scripts/environment && exec python -m scripts.nightly "$0"'
-    done = subprocess.run(
-        ["sh", "-c", script, str(RUN_DATE)], cwd=ROOT, env=shop.environment, capture_output=True, text=True
-    )
+    command = ["make", "nightly", f"RUN_DATE={RUN_DATE}"]
+    done = subprocess.run(command, cwd=ROOT, env=shop.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -45,7 +47,7 @@ def test_a_night_runs_through_airflow_and_says_what_came_of_it(shop: Shop, throu
     assert "Verdict" in through_airflow
     assert through_airflow.count("customer ") >= 3
     assert shop.pointer()["run_date"] == str(RUN_DATE)
-    report = Path(through_airflow.rsplit("file://", 1)[1].strip())
+    report = Path(through_airflow.rsplit("file://", 1)[1].split()[0])
     assert "<svg" in report.read_text()
 
 
@@ -59,9 +61,7 @@ def test_every_row_of_the_files_is_accounted_for(shop: Shop, through_airflow: st
     assert min(summary["kept"], summary["quarantined"], summary["duplicates"]) > 0
 
 
-def test_a_night_killed_in_every_stage_and_run_again_publishes_the_same(
-    shop: Shop, through_airflow: str
-) -> None:
+def test_a_night_killed_in_every_stage_and_run_again_publishes_the_same(shop: Shop, through_airflow: str) -> None:
     """SIGKILL hits each step at work, once in the middle; the night that follows differs in nothing."""
     expected = shop.pointer()["content_hash"]
     night = shop.home / "nights" / str(RUN_DATE)
@@ -100,20 +100,92 @@ def test_a_failed_gate_leaves_the_live_lists_and_names_the_figure(shop: Shop, th
 
 def test_airflow_backfills_exactly_the_days_that_are_named(shop: Shop, through_airflow: str) -> None:
     script = """. scripts/environment && airflow dags reserialize >/dev/null 2>&1 &&
-        exec airflow backfill create --dag-id nightly_recommendations --dry-run --from-date 2011-11-01 --to-date 2011-11-07"""
+        exec airflow backfill create --dag-id nightly_recommendations --dry-run \\
+        --from-date 2011-11-01 --to-date 2011-11-07"""
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, env=shop.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     days = re.findall(r"(\d{4}-\d{2}-\d{2}) 00:00", done.stdout)
     assert sorted(set(days)) == [f"2011-11-0{n}" for n in range(1, 8)]
 
 
-def test_the_lookup_service_answers_for_the_published_night(shop: Shop, through_airflow: str) -> None:
-    os.environ |= {"NIGHTSHIFT_HOME": str(shop.home), "NIGHTSHIFT_CONFIG": str(shop.config)}
+def test_everything_in_the_readme_can_be_typed_as_it_stands(shop: Shop, through_airflow: str) -> None:
+    """`make up` on free ports; then the README's commands, except those that other tests run, against it."""
+    commands = readme_commands()
+    ports = free_ports(3)
+    environment = shop.environment | {
+        "AIRFLOW__API__PORT": str(ports[0]),
+        "NIGHTSHIFT_MLFLOW_PORT": str(ports[1]),
+    }
+    settings = yaml.safe_load(shop.config.read_text()) | {"serving": {"port": ports[2]}}
+    shop.config.write_text(yaml.safe_dump(settings))
+
+    def type_in(command: str) -> str:
+        command = command.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{ports[2]}").replace(
+            "curl ", "curl -sSf "
+        )
+        done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+        return done.stdout
+
+    up = subprocess.Popen(
+        ["make", "up"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert up.stdout is not None
+    told = []
     try:
-        with lookup_service() as client:
-            answer = client.get("/v1/users/nobody-knows-me/recommendations", params={"k": 3}).raise_for_status().json()
+        for line in up.stdout:
+            told.append(line)
+            if "Ctrl-C" in line:
+                break
+        assert any("user " in line and "password " in line for line in told), told
+        curls = [command for command in commands if command.startswith("curl")]
+        answers = [json.loads(type_in(command)) for command in curls if "/v1/items/" not in command]
+        assert all(answer["run_date"] == str(RUN_DATE) for answer in answers)
+        assert len(curls) >= 3
+        item = answers[0]["items"][0]["item_id"]
+        assert json.loads(type_in(f"curl http://127.0.0.1:{ports[2]}/v1/items/{item}/similar?k=3"))["items"]
+        (trigger,) = [command for command in commands if "dags trigger" in command]
+        assert "queued" in type_in(trigger)  # the DAG is paused until somebody switches it on
+        assert "make backfill" in type_in("make help")
+        assert "drift" in type_in("make drift RUN_DATE=" + str(RUN_DATE))
     finally:
-        del os.environ["NIGHTSHIFT_HOME"], os.environ["NIGHTSHIFT_CONFIG"]
-    assert answer["run_date"] == str(RUN_DATE)
-    assert answer["fallback"] == "popular"
-    assert len(answer["items"]) == 3
+        os.killpg(up.pid, signal.SIGINT)
+        rest, _ = up.communicate(timeout=60)
+    assert "Stopped." in rest
+    assert not still_listening(ports)
+
+
+def test_a_rollback_makes_the_run_before_live_and_leaves_what_it_took_back(shop: Shop, through_airflow: str) -> None:
+    before = shop.pointer()
+    for step in STEPS[STEPS.index("publish") :]:
+        assert shop.step(step, run_id="second").returncode == 0
+    assert shop.pointer()["run_id"] == "second"
+    done = subprocess.run(["make", "rollback"], cwd=ROOT, env=shop.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert shop.pointer()["run_id"] == before["run_id"]
+    assert (shop.home / "published" / "home" / "runs" / str(RUN_DATE) / "second" / "manifest.json").exists()
+
+
+def readme_commands() -> list[str]:
+    """The lines of the README's code blocks, without their comments."""
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def still_listening(ports: list[int]) -> list[int]:
+    found = []
+    for port in ports:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            found.append(port)
+    return found

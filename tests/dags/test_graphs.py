@@ -33,8 +33,8 @@ for file in sorted(pathlib.Path("dags").glob("*.py")):
                 "catchup": dag.catchup,
                 "documented": bool(dag.doc_md),
             }
-heavy = sorted({"pyspark", "torch", "mlflow", "pandas", "great_expectations", "lightgbm", "deltalake"} & set(sys.modules))
-print(json.dumps({"graphs": graphs, "seconds": seconds, "heavy": heavy}))
+heavy = {"pyspark", "torch", "mlflow", "pandas", "great_expectations", "lightgbm", "deltalake"}
+print(json.dumps({"graphs": graphs, "seconds": seconds, "heavy": sorted(heavy & set(sys.modules))}))
 """
 
 

@@ -11,7 +11,8 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from nightshift.models.fitting import NothingToLearnError, fit
-from nightshift.models.two_tower import ModelFileError, TwoTower, load_two_tower
+from nightshift.models.recommender import ModelFileError
+from nightshift.models.two_tower import TwoTower, load_two_tower
 from tests import shop
 
 

@@ -5,7 +5,8 @@ import pytest
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
 from nightshift.ranking.candidates import Retriever
-from nightshift.ranking.two_stage import brought_by, index_for
+from nightshift.ranking.two_stage import brought_by
+from nightshift.retrieval.index import index_for
 from tests import shop
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nightshift.models.fitting import NothingToLearnError
-from nightshift.models.two_tower import ModelFileError
+from nightshift.models.recommender import ModelFileError
 from nightshift.ranking.ranker import Ranker, fit_ranker, load_ranker
 from tests import shop
 

@@ -4,7 +4,7 @@ import pytest
 from nightshift.models.coded import Coded
 from nightshift.ranking.rerank import Rules
 from nightshift.ranking.similar import similar_items
-from nightshift.ranking.two_stage import index_for
+from nightshift.retrieval.index import index_for
 from tests import shop
 
 

@@ -21,6 +21,10 @@ SOURCES = ("repeat", "cooccurrence", "two_tower", "trending")
 RECENT_DAYS = 28  # "this month", in `trending` and in the recent popularity baseline
 
 
+class ModelFileError(ValueError):
+    """A model's folder does not hold what this code can load: the message says what was expected and what was found."""
+
+
 @runtime_checkable
 class Recommender(Protocol):
     """A model. Its lists hold sellable items only, none twice, the best first, and are the same for the same input."""

@@ -20,15 +20,11 @@ from nightshift.features.snapshot import Snapshot
 from nightshift.models.attributes import Scale, bags
 from nightshift.models.baskets import steps
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import NOTHING, Entries, lists_of, popular
+from nightshift.models.recommender import NOTHING, Entries, ModelFileError, lists_of, popular
 from nightshift.models.rows import expand, ranked
 from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
 
 BLOCK = 1024  # users at a time
-
-
-class ModelFileError(ValueError):
-    """A model's folder does not hold what this code can load: the message says what was expected and what was found."""
 
 
 @dataclass(frozen=True)

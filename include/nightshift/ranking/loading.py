@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
-from nightshift.models.baselines import load_baseline
+from nightshift.models.baselines import BASELINES, load_baseline
 from nightshift.models.recommender import Recommender
-from nightshift.ranking.two_stage import TwoStage, Which, load_two_stage
+
+if TYPE_CHECKING:
+    from nightshift.ranking.two_stage import Which
 
 
 def load_recommender(folder: Path, kind: str, settings: Settings, which: Which = "serving") -> Recommender:
@@ -17,4 +20,8 @@ def load_recommender(folder: Path, kind: str, settings: Settings, which: Which =
         FileNotFoundError: a file is missing.
         ModelFileError: the files do not fit each other or this code.
     """
-    return load_two_stage(folder, settings, which) if kind == TwoStage.kind else load_baseline(folder)
+    if kind in {baseline.kind for baseline in BASELINES}:
+        return load_baseline(folder)
+    from nightshift.ranking.two_stage import load_two_stage  # with torch and LightGBM: seconds
+
+    return load_two_stage(folder, settings, which)

@@ -5,21 +5,28 @@ LambdaMART: Burges (2010), From RankNet to LambdaRank to LambdaMART, MSR-TR-2010
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
 from nightshift.models.fitting import NothingToLearnError
-from nightshift.models.two_tower import ModelFileError
+from nightshift.models.recommender import ModelFileError
 from nightshift.runs import code_version
+
+with contextlib.ExitStack() as _without_sklearn:  # its import takes longer than all else here, and nothing uses it
+    if "sklearn" not in sys.modules:
+        sys.modules["sklearn"] = None  # type: ignore[assignment]
+        _without_sklearn.callback(sys.modules.pop, "sklearn")
+    import lightgbm as lgb
 
 
 @dataclass(frozen=True)

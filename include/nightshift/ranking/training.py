@@ -29,7 +29,8 @@ from nightshift.models.two_tower import TwoTower
 from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
-from nightshift.ranking.two_stage import FOLDERS, TwoStage, index_for
+from nightshift.ranking.two_stage import FOLDERS, TwoStage
+from nightshift.retrieval.index import index_for
 
 log = logging.getLogger("nightshift.ranking")
 

@@ -20,7 +20,7 @@ from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, load_ranker
-from nightshift.retrieval.index import ItemIndex, build_index
+from nightshift.retrieval.index import ItemIndex, index_for
 
 BLOCK = 512  # users at a time: memory is bounded by it, not by how many there are
 
@@ -74,13 +74,6 @@ def brought_by(candidates: pd.DataFrame) -> np.ndarray:
     """The source that ranked each candidate best: its place in `SOURCES`."""
     ranks = candidates[[f"{source}_rank" for source in SOURCES]].to_numpy()
     return np.where(np.isnan(ranks), np.inf, ranks).argmin(axis=1)
-
-
-def index_for(two_tower: TwoTower, coded: Coded, settings: Settings) -> ItemIndex:
-    """An index over the items that the model knows and the snapshot can sell."""
-    places = two_tower.places(coded)
-    items = np.flatnonzero(coded.sellable & (places >= 0))
-    return build_index(coded.item_ids[items], two_tower.item_vectors()[1][places[items]], settings)
 
 
 def load_two_stage(

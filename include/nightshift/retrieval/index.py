@@ -10,13 +10,17 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
+
+if TYPE_CHECKING:
+    from nightshift.models.coded import Coded
+    from nightshift.models.two_tower import TwoTower
 
 log = logging.getLogger("nightshift.retrieval")
 
@@ -84,6 +88,13 @@ def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
     set_threads(settings.threads)
     return ItemIndex(index, item_ids, "hnsw")
+
+
+def index_for(two_tower: TwoTower, coded: Coded, settings: Settings) -> ItemIndex:
+    """An index over the items that the model knows and the snapshot can sell."""
+    places = two_tower.places(coded)
+    items = np.flatnonzero(coded.sellable & (places >= 0))
+    return build_index(coded.item_ids[items], two_tower.item_vectors()[1][places[items]], settings)
 
 
 def load_index(folder: Path) -> ItemIndex:

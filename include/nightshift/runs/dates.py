@@ -15,7 +15,7 @@ class RunDateError(ValueError):
 def resolve_run_date(
     form: Mapping[str, Any] | None, partition_key: str | None, logical_date: dt.datetime | None
 ) -> dt.date:
-    """The business day of a run: the form's `run_date`, else the partition key, else the day that the logical date names.
+    """The business day of a run: the form's `run_date`, else the partition key, else the logical date's day.
 
     A schedule and a command name a day as its midnight in UTC: `2011-05-03`. A run triggered without one carries the
     moment of its trigger, which names no day that has ended.
