@@ -22,6 +22,7 @@ from nightshift.models.attributes import text_columns
 from nightshift.models.baselines import RecentPopularity
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import Recommender
+from nightshift.monitoring import reference
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.reasons import with_reasons
 from nightshift.ranking.rerank import Reranked, Rules
@@ -50,6 +51,7 @@ def infer(night: Night) -> dict[str, Any]:
     for name, frame in frames.items():
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
     night.keep_folder("lists")
+    reference.keep(night, Path(verdict["served"]["folder"]))  # what later nights are compared with
     by_source = lists["source"].value_counts(normalize=True)
     return {
         "model": {name: verdict["served"][name] for name in ("name", "version", "kind")},

@@ -85,7 +85,7 @@ def backfill(client: httpx.Client, first: dt.date, last: dt.date) -> list[str]:
 
 def runs_of(client: httpx.Client, identity: int) -> dict[str, str]:
     """Business day -> state, of a backfill's runs."""
-    query = {"run_type": "backfill", "limit": 1000, "order_by": "logical_date"}
+    query: dict[str, str | int] = {"run_type": "backfill", "limit": 1000, "order_by": "logical_date"}
     found: list[dict[str, Any]] = client.get(f"/dags/{DAG}/dagRuns", params=query).raise_for_status().json()["dag_runs"]
     return {run["logical_date"][:10]: run["state"] for run in found if run.get("backfill_id", identity) == identity}
 

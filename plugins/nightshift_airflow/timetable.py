@@ -42,7 +42,7 @@ class BusinessDayTimetable(Timetable):
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
         """The run after the last one; without catch-up not one older than the newest that is due."""
-        days = []
+        days: list[dt.date] = []
         if last_automated_data_interval is not None:
             days.append(last_automated_data_interval.start.in_timezone("UTC").date() + DAY)
         elif restriction.earliest is not None:

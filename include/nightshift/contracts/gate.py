@@ -87,7 +87,7 @@ def _context(site: Path) -> tuple[Any, Any]:
     shutil.rmtree(site, ignore_errors=True)
     store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)}
     index = {"class_name": "DefaultSiteIndexBuilder"}
-    config = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
+    config: Any = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
     context.add_data_docs_site(site_name="night", site_config=config)
     return context, gx
 

@@ -217,7 +217,7 @@ class Lake:
             )
         else:
             DeltaTable(str(folder)).create_write_transaction(
-                actions,
+                list(actions),
                 "overwrite",
                 schema,
                 partition_by=["run_date"],

@@ -63,7 +63,7 @@ def _fingerprint(columns: list[str]) -> Column:
     """128 bits over the columns' values, as hexadecimal text. A missing value differs from every other value."""
     from pyspark.sql import functions as F
 
-    values = [*columns, *[F.col(name).isNull() for name in columns]]
+    values: list[Column] = [F.col(name) for name in columns] + [F.col(name).isNull() for name in columns]
     return F.concat(F.hex(F.xxhash64(*values)), F.lit("-"), F.hex(F.xxhash64(F.lit("second half"), *values)))
 
 

@@ -121,7 +121,7 @@ class Tracking:
         folder = self._kept(kind, found.tags["sha256"])
         if not folder.is_dir():
             log.info("registry: fetching version %s", version)
-            self._keep(Path(self.client.download_artifacts(found.run_id, "model")), folder)
+            self._keep(Path(self.client.download_artifacts(str(found.run_id), "model")), folder)
         return Champion(self.settings.model, str(found.version), kind, folder)
 
     def _kept(self, kind: str, fingerprint: str) -> Path:
