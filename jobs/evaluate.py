@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import command
-from nightshift.evaluation.compare import compare
+from nightshift.evaluation.compare import SeenTestError, compare
 from nightshift.evaluation.gate import Verdict, judge
 from nightshift.evaluation.labels import labels
 from nightshift.evaluation.metrics import Metrics
@@ -55,14 +55,14 @@ def evaluate(night: Night) -> dict[str, Any]:
 
 
 def champion_figures(night: Night, champion: Champion) -> tuple[Metrics | None, str | None]:
-    """The champion's metrics on tonight's test; None, and why, where it cannot be loaded, so not serve."""
+    """The champion's metrics on tonight's test; None, and why, where it cannot be tested, so not serve."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.run_date, night.test_cutoff, tables)
     truth = labels(load_interactions(lake, night.run_date, tables["events"]), known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
         return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], None
-    except (FileNotFoundError, ModelFileError) as error:
+    except (FileNotFoundError, ModelFileError, SeenTestError) as error:
         return None, f"the champion, version {champion.version}, cannot be used: {error}"
 
 

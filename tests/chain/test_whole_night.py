@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_shop import ROOT, RUN_DATE, Shop, make_shop, write_day
 
 from nightshift.runs.steps import STEPS
+from tests.chain.small_shop import ROOT, RUN_DATE, Shop, make_shop, write_day
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,9 @@ def planted_night(home: Path, run_date: dt.date = shop.RUN_DATE, **sections: dic
     """A night whose steps up to the features have run."""
     night = Night(shop.settings(**sections), run_date, "by-hand", home)
     lake = Lake(home / "lake")
-    known = shop.interactions().assign(weight=1.0)
+    values = {"weight": 1.0, "event_type": "purchase", "quantity": 1.0, "price": 2.5, "country": "France"}
+    known = shop.interactions().assign(**values)
+    known = known.assign(title=known["item_id"], kind=known["item_id"].str[:-1], event_id=known.index.astype(str))
     if not lake.exists("events"):
         lake.replace("events", sorted(known["run_date"].unique()), known)
     views = [shop.snapshot(shop.interactions(), day) for day in night.cutoffs]

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from nightshift.models.baselines import BASELINES, ItemItem, Popularity, RecentPopularity, Repeat, load_baseline
+from nightshift.models.recommender import ModelFileError
 from tests import shop
 
 
@@ -51,5 +52,5 @@ def test_parameters_are_kept(tmp_path):
 
 def test_a_kind_that_does_not_exist_is_named(tmp_path):
     (tmp_path / "baseline.json").write_text('{"kind": "oracle", "parameters": {}}')
-    with pytest.raises(ValueError, match=r"'oracle' is none of popularity, recent_popularity, repeat, item_item"):
+    with pytest.raises(ModelFileError, match=r"'oracle' is none of popularity, recent_popularity, repeat, item_item"):
         load_baseline(tmp_path)

@@ -1,5 +1,6 @@
 import hashlib
 
+import faiss
 import numpy as np
 import pytest
 
@@ -57,6 +58,30 @@ def test_an_index_is_written_alike_twice_and_read_as_it_was(kind, tmp_path):
     assert read.kind == kind
     for found, expected in zip(read.search(QUERIES, 20), built(kind).search(QUERIES, 20), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_with_a_gpu_the_exact_index_goes_there_and_comes_back_to_be_written(monkeypatch, tmp_path):
+    class OnGpu(faiss.IndexFlatIP):
+        """Stands for the GPU's index, which this machine's build lacks."""
+
+    def to_gpu(resources, device, index):
+        moved = OnGpu(index.d)
+        moved.add(index.reconstruct_n(0, index.ntotal))
+        return moved
+
+    for name, value in {
+        "get_num_gpus": lambda: 1,
+        "StandardGpuResources": object,
+        "GpuIndex": OnGpu,
+        "index_cpu_to_gpu": to_gpu,
+        "index_gpu_to_cpu": lambda index: faiss.IndexFlat(index.d, faiss.METRIC_INNER_PRODUCT),
+    }.items():
+        monkeypatch.setattr(faiss, name, value, raising=False)
+    index = built("auto")
+    assert isinstance(index.index, OnGpu)
+    assert index.recall_at(100, QUERIES, ITEMS) == 1
+    index.save(tmp_path, {})
+    assert faiss.read_index(str(tmp_path / "items.faiss")).ntotal == 0  # what index_gpu_to_cpu gave
 
 
 def test_fewer_items_than_asked_for_are_all_found():

@@ -19,6 +19,10 @@ log = logging.getLogger("nightshift.evaluation")
 EMPTY = pd.DataFrame({"user_id": [], "rank": [], "item_id": []}, dtype=object)
 
 
+class SeenTestError(ValueError):
+    """A model has learnt from days that it is to be tested on."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a test found.
@@ -38,12 +42,19 @@ def compare(models: Mapping[str, Recommender], snapshot: Snapshot, labels: pd.Da
     Args:
         snapshot: as of the test cut-off: what all the models may know.
         labels: see `labels`.
+
+    Raises:
+        SeenTestError: a model has learnt from what happened after `snapshot.as_of`.
     """
     user_ids = sorted(labels["user_id"].unique())
     sellable = int(snapshot.items["sellable"].sum())
     metrics: dict[str, Metrics] = {}
     values: dict[str, pd.DataFrame] = {}
     for name, model in models.items():
+        if model.as_of and model.as_of > snapshot.as_of:
+            raise SeenTestError(
+                f"{name} has learnt from days up to {model.as_of}, the test begins after {snapshot.as_of}"
+            )
         started = time.monotonic()
         lists = model.recommend(snapshot, user_ids, k) if user_ids else EMPTY
         values[name] = by_user(lists, labels, k)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import NOTHING, RECENT_DAYS, Entries, lists_of, popular
+from nightshift.models.recommender import NOTHING, RECENT_DAYS, Entries, ModelFileError, lists_of, popular
 from nightshift.models.rows import expand, top_of_rows
 
 FILE = "baseline.json"
@@ -27,6 +27,7 @@ class _Saved:
     """Kind and parameters as JSON."""
 
     kind: ClassVar[str]
+    as_of: ClassVar[None] = None
 
     def save(self, folder: Path) -> None:
         """Write `baseline.json`."""
@@ -110,10 +111,10 @@ def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:
 
     Raises:
         FileNotFoundError: there is no `baseline.json` in `folder`.
-        ValueError: it names a kind that does not exist.
+        ModelFileError: it names a kind that does not exist.
     """
     value = json.loads((folder / FILE).read_text(encoding="utf-8"))
     kinds = {baseline.kind: baseline for baseline in BASELINES}
     if value["kind"] not in kinds:
-        raise ValueError(f"{folder / FILE}: kind {value['kind']!r} is none of {', '.join(kinds)}")
+        raise ModelFileError(f"{folder / FILE}: kind {value['kind']!r} is none of {', '.join(kinds)}")
     return kinds[value["kind"]](**value["parameters"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class Recommender(Protocol):
     @property
     def kind(self) -> str:
         """What it is called in a registry."""
+        ...
+
+    @property
+    def as_of(self) -> dt.date | None:
+        """The last day it has learnt from; None: it learns nothing, and goes by the snapshot alone."""
         ...
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:

@@ -12,6 +12,7 @@ The steps, in order; what an earlier one demands, no later one can undo:
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,6 +92,10 @@ class Reranked:
     @property
     def kind(self) -> str:
         return self.model.kind
+
+    @property
+    def as_of(self) -> dt.date | None:
+        return self.model.as_of
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`; the rules' order, not the score's."""

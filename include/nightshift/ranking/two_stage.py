@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,11 @@ class TwoStage:
     index: ItemIndex | None = None
 
     kind = "two_stage"
+
+    @property
+    def as_of(self) -> dt.date:
+        """The last day it has learnt from."""
+        return self.two_tower.as_of
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. The snapshot may be newer than the model."""

@@ -141,9 +141,9 @@ def _flat(vectors: np.ndarray) -> faiss.Index:
 def _on_gpu(index: faiss.Index) -> faiss.Index:
     if not gpus():
         return index
-    log.info("index on %d GPU(s)", gpus())
-    return faiss.index_cpu_to_all_gpus(index)
+    log.info("index: on the GPU")
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
 
 
 def _on_cpu(index: faiss.Index) -> faiss.Index:
-    return faiss.index_gpu_to_cpu(index) if gpus() and "Gpu" in type(index).__name__ else index
+    return faiss.index_gpu_to_cpu(index) if gpus() and isinstance(index, faiss.GpuIndex) else index
