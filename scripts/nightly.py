@@ -65,7 +65,7 @@ def show_progress(line: str) -> None:
     """Show what a step says of itself, and the summary when it has ended."""
     told = PROGRESS.search(line)
     if told:
-        print(f"  {told.group(1)} {told.group(2).split('  [')[0].rstrip()[:150]}", flush=True)
+        print(f"  {told.group(1)} {told.group(2).split(' [airflow.')[0].rstrip()[:150]}", flush=True)
 
 
 def show_quality(night: Night) -> None:
