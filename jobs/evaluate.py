@@ -20,7 +20,7 @@ from nightshift.evaluation.metrics import Metrics
 from nightshift.features.snapshot import load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
-from nightshift.models.recommender import ModelFileError
+from nightshift.models.recommender import ModelFileError, Recommender
 from nightshift.ranking.loading import load_recommender
 from nightshift.registry import Champion, champion_before
 from nightshift.registry.tracking import Tracking
@@ -67,19 +67,17 @@ def champion_figures(night: Night, champion: Champion) -> tuple[Metrics | None, 
 
 
 def choose(night: Night, verdict: Verdict, champion: Champion | None, mlflow_run: str) -> Champion:
-    """Who serves: the challenger if accepted, else the champion, else the best baseline."""
-    if not verdict.accepted and champion:
-        return champion
+    """Who serves: the challenger if accepted, else the champion, else the best baseline. All are registered models."""
     tracking = Tracking(night)
+    baselines = {baseline.kind: tracking.register(baseline.kind, saved(night, baseline())) for baseline in BASELINES}
     if verdict.accepted:
         return tracking.register("two_stage", night.folder / "model", mlflow_run)
-    return tracking.register(verdict.best_baseline, saved_baseline(night, verdict.best_baseline))
+    return champion or baselines[verdict.best_baseline]
 
 
-def saved_baseline(night: Night, kind: str) -> Path:
-    """The baseline as a model's folder."""
-    baseline = next(baseline for baseline in BASELINES if baseline.kind == kind)
-    baseline().save(night.fresh_folder("baseline"))
+def saved(night: Night, baseline: Recommender) -> Path:
+    """A baseline as a model's folder."""
+    baseline.save(night.fresh_folder("baseline"))
     return night.keep_folder("baseline")
 
 
