@@ -18,10 +18,10 @@ WORKDIR ${HOME_OF_AIRFLOW}
 COPY requirements.txt ./
 COPY requirements/torch.txt requirements/
 COPY docker/airflow-requirements.txt docker/
-# the CPU build of torch; https://pypi.org/simple has the CUDA build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# torch is the CUDA build, which runs on CPUs too. For a smaller image, TORCH_INDEX: the index of CPU builds
+ARG TORCH_INDEX=
 RUN pip install --no-cache-dir --requirement requirements.txt --requirement docker/airflow-requirements.txt \
-    --requirement requirements/torch.txt --extra-index-url ${TORCH_INDEX}
+    --requirement requirements/torch.txt ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}}
 
 COPY dags dags
 COPY plugins plugins

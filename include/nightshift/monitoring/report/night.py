@@ -13,22 +13,11 @@ from nightshift.lake import Lake
 from nightshift.monitoring.report.customers import Customer, three
 from nightshift.monitoring.report.lists import Overview, overview
 from nightshift.monitoring.windows import Window, nights_with
-from nightshift.runs import Night
+from nightshift.runs import Night, steps
 
 log = logging.getLogger("nightshift.monitoring")
 
-STEPS = (
-    "ingest",
-    "validate_events",
-    "build_features",
-    "train",
-    "build_index",
-    "evaluate",
-    "infer",
-    "validate_lists",
-    "promote",
-    "publish",
-)
+STEPS = steps.STEPS[:-1]  # all before the report itself
 VOLUME_DAYS = 60
 
 Summary = dict[str, Any]
