@@ -14,14 +14,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import Param, dag, task
+from airflow.sdk import dag, task
 
 from nightshift.config import load
 from nightshift_airflow import BusinessDayTimetable, StepOperator
+from nightshift_airflow.forms import run_date, window
 
 source = load().source
-
-WINDOW = r"^\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2}$"
 
 
 @dag(
@@ -33,27 +32,9 @@ WINDOW = r"^\d{4}-\d{2}-\d{2}\.\.\d{4}-\d{2}-\d{2}$"
     doc_md=__doc__,
     tags=["nightshift"],
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Run date",
-            description="The last day of the current window. Left empty: the day that the schedule names.",
-        ),
-        "reference": Param(
-            None,
-            type=["null", "string"],
-            pattern=WINDOW,
-            title="Reference window",
-            description="FROM..TO; left empty: what the live model learned from.",
-        ),
-        "current": Param(
-            None,
-            type=["null", "string"],
-            pattern=WINDOW,
-            title="Current window",
-            description="FROM..TO; left empty: the last days up to the run date.",
-        ),
+        "run_date": run_date("The last day of the current window. Left empty: the day that the schedule names."),
+        "reference": window("Reference window", otherwise="what the live model learned from"),
+        "current": window("Current window", otherwise="the last days up to the run date"),
     },
 )
 def drift_report():

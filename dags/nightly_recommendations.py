@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 
-from airflow.sdk import Param, chain, dag, setup, task, teardown
+from airflow.sdk import chain, dag, setup, task, teardown
 
 from nightshift.config import load
 from nightshift_airflow import BusinessDayTimetable, StepOperator
+from nightshift_airflow.forms import run_date
 
 source = load().source
 
@@ -35,13 +36,7 @@ PATIENT = {"retries": 2, "retry_delay": timedelta(minutes=1), "retry_exponential
     doc_md=__doc__,
     tags=["nightshift"],
     params={
-        "run_date": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Run date",
-            description="The business day to process. Left empty: the day that the schedule or command names.",
-        )
+        "run_date": run_date("The business day to process. Left empty: the day that the schedule or command names."),
     },
 )
 def nightly_recommendations():

@@ -11,30 +11,25 @@ elsewhere, and these commands do nothing.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 
 from jobs.command import set_up_logging
 from nightshift.config import load
 from nightshift.lake import engine
-from nightshift.runs import open_night
+from nightshift.runs import home_of
 
 
 def start() -> dict[str, int]:
     settings = load()
-    return engine.start(settings.engine, _home()) if settings.engine.kind == "local" else {}
+    return engine.start(settings.engine, home_of(settings)) if settings.engine.kind == "local" else {}
 
 
 def stop() -> dict[str, bool]:
-    return {"stopped": engine.stop(_home())}
+    return {"stopped": engine.stop(home_of(load()))}
 
 
 def status() -> dict[str, int]:
-    return engine.running(_home()) or {}
-
-
-def _home():  # type: ignore[no-untyped-def]
-    return open_night(load(), dt.date.min).home
+    return engine.running(home_of(load())) or {}
 
 
 if __name__ == "__main__":

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from airflow.plugins_manager import AirflowPlugin
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from nightshift.config import load
+from nightshift.runs import home_of
 from nightshift_airflow.links import PREFIX, NightReportLink
 from nightshift_airflow.timetable import BusinessDayTimetable
 
 
 def _reports() -> Starlette:
     """The reports folder of this NIGHTSHIFT_HOME, read only."""
-    home = Path(os.environ.get("NIGHTSHIFT_HOME") or Path(__file__).parents[1] / "var")
-    return Starlette(routes=[Mount("/", StaticFiles(directory=home / "reports", html=True, check_dir=False))])
+    folder = home_of(load()) / "reports"
+    return Starlette(routes=[Mount("/", StaticFiles(directory=folder, html=True, check_dir=False))])
 
 
 class NightshiftPlugin(AirflowPlugin):

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from nightshift.config import load
-from nightshift.runs import RunDateError, open_night
+from nightshift.runs import RunDateError, home_of
 from nightshift.runs.dates import parse_run_date
 from scripts.nightly import DAG, prepare_airflow
 from scripts.services import AIRFLOW, ServiceError, airflow_client, airflow_url, running, wait_for
@@ -34,7 +34,7 @@ def main() -> None:
     except RunDateError as error:
         print(f"backfill: {error}", file=sys.stderr)
         sys.exit(2)
-    home = open_night(load(), first).home
+    home = home_of(load())
     prepare_airflow(home)
     try:
         with airflow(home / "logs"), airflow_client() as client:

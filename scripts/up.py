@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import signal
 import sys
 import time
 from types import FrameType
 
 from nightshift.config import load
-from nightshift.runs import open_night
+from nightshift.runs import home_of
 from scripts.nightly import prepare_airflow
 from scripts.services import (
     ServiceError,
@@ -25,7 +24,7 @@ from scripts.services import (
 
 def main() -> None:
     settings = load()
-    home = open_night(settings, dt.date.min).home
+    home = home_of(settings)
     logs = home / "logs"
     prepare_airflow(home)
     (home / "mlflow").mkdir(parents=True, exist_ok=True)

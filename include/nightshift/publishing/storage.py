@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlparse
 
 from nightshift.config import Settings
-from nightshift.runs import StepError
+from nightshift.runs import StepError, home_of
 
 
 class StoreError(StepError):
@@ -105,11 +104,6 @@ def open_storage(address: str, endpoint: str | None = None) -> Storage:
 
         return S3Storage(url.netloc, url.path.strip("/"), endpoint)
     raise StoreError(f"store.address {address!r} is neither file:///... nor s3://bucket/prefix")
-
-
-def home_of(settings: Settings) -> Path:
-    """The folder that holds all state: `NIGHTSHIFT_HOME`, else `var` beside the configuration."""
-    return Path(os.environ.get("NIGHTSHIFT_HOME") or settings.folder / "var").absolute()
 
 
 def store_of(settings: Settings, home: Path | None = None) -> Storage:

@@ -3,6 +3,7 @@
 from nightshift.runs.code import code_version
 from nightshift.runs.dates import RunDateError, day_end, resolve_run_date
 from nightshift.runs.errors import GateError, StepError
+from nightshift.runs.home import home_of
 from nightshift.runs.night import Night, open_night
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "StepError",
     "code_version",
     "day_end",
+    "home_of",
     "open_night",
     "resolve_run_date",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nightshift.config import Settings
+from nightshift.runs.home import home_of
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ class Night:
 
 
 def open_night(settings: Settings, run_date: dt.date, run_id: str = "by-hand", home: Path | None = None) -> Night:
-    """The night of `run_date`, in `home`, else `NIGHTSHIFT_HOME`, else `var` beside the configuration."""
-    home = home or Path(os.environ.get("NIGHTSHIFT_HOME") or settings.folder / "var")
-    return Night(settings, run_date, safe_run_id(run_id), home.absolute())
+    """The night of `run_date`, in `home`, else where all state lies."""
+    return Night(settings, run_date, safe_run_id(run_id), (home or home_of(settings)).absolute())
 
 
 def safe_run_id(run_id: str) -> str:

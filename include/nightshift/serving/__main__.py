@@ -23,7 +23,8 @@ from granian.log import LogLevels
 from starlette.applications import Starlette
 
 from nightshift.config import ConfigError, Settings, load
-from nightshift.publishing.storage import StoreError, home_of, store_of
+from nightshift.publishing.storage import StoreError, store_of
+from nightshift.runs import home_of
 from nightshift.serving.app import Limits, Service, make_app
 from nightshift.serving.follower import Follower
 from nightshift.serving.metrics import Metrics
