@@ -138,7 +138,7 @@ def test_a_file_that_is_not_what_its_table_declares_is_not_committed(lake: Lake)
     staged = stage(lake, {D1: [("a", 1)]})
     (file,) = lake.staged_files(staged)
     pq.write_table(pa.table({"name": ["a"], "n": [5.9]}), file)
-    with pytest.raises(LakeError, match="n: double, not int32"):
+    with pytest.raises(LakeError, match="n: double, not int"):
         lake.commit(staged, TABLE)
     pq.write_table(pa.table({"name": ["a"], "n": pa.array([5], pa.int32()), "more": [1]}), file)
     with pytest.raises(LakeError, match="are not declared"):

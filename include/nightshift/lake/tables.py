@@ -7,18 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from nightshift.config.settings import Source
-
-ARROW_TYPES = {
-    "string": pa.string(),
-    "double": pa.float64(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "boolean": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "array<string>": pa.list_(pa.string()),
-    "array<int>": pa.list_(pa.int32()),
-}
+from nightshift.lake.types import arrow_type
 
 
 @dataclass(frozen=True)
@@ -36,7 +25,7 @@ class Table:
     @property
     def arrow(self) -> pa.Schema:
         """The whole schema, the partition column last, as the table's log declares it."""
-        fields = [pa.field(name, ARROW_TYPES[kind]) for name, kind in self.columns.items()]
+        fields = [pa.field(name, arrow_type(kind)) for name, kind in self.columns.items()]
         return pa.schema([*fields, pa.field("run_date", pa.date32())])
 
 

@@ -22,7 +22,11 @@ import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
+from nightshift.lake.reading import dataset_of_files, frame_of_files, run_date_of
+from nightshift.lake.statistics import statistics
 from nightshift.lake.tables import Table
+from nightshift.lake.types import spark_ddl, spark_type
+from nightshift.lake.where import Filter, arrow_expression, conditions
 from nightshift.runs import StepError
 
 if TYPE_CHECKING:
@@ -30,8 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger("nightshift.lake")
-
-Filter = tuple[str, str, Any]
 
 FEW_DATES = 2
 
@@ -101,19 +103,11 @@ class Lake:
         version: int | None = None,
     ) -> pa.Table:
         """Rows for which every (column, operator, value) of `where` holds, in no particular order."""
-        import pyarrow.dataset as ds
-
-        dataset = self.open(table, version).to_pyarrow_dataset()
-        operators = {"=": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
-        condition = None
-        for column, operator, value in where:
-            kind = dataset.schema.field(column).type
-            scalar = pa.scalar(
-                dt.date.fromisoformat(value) if kind == pa.date32() and isinstance(value, str) else value
-            )
-            term = getattr(ds.field(column), operators[operator])(scalar.cast(kind))
-            condition = term if condition is None else condition & term
-        return dataset.to_table(columns=list(columns) if columns else None, filter=condition)
+        opened = self.open(table, version)
+        schema = pa.schema(opened.schema())
+        plain = conditions(where, schema)
+        dataset = dataset_of_files(_chosen_files(opened, plain), schema)
+        return dataset.to_table(columns=list(columns) if columns else None, filter=arrow_expression(plain, schema))
 
     def pandas(
         self,
@@ -125,22 +119,24 @@ class Lake:
         """The same as a pandas frame; dates are `datetime.date`."""
         return self.arrow(table, columns, where, version).to_pandas()
 
+    def files(self, table: str, where: Sequence[Filter] = (), version: int | None = None) -> list[str]:
+        """The Parquet files that may hold a row for which `where` holds, in the order of their paths.
+
+        By `run_date` the choice is exact; by other columns it goes by the lowest and highest values in the log, so that
+        whoever reads the files filters their rows as well.
+        """
+        opened = self.open(table, version)
+        return _chosen_files(opened, conditions(where, pa.schema(opened.schema())))
+
     def spark(
         self, spark: SparkSession, table: Table, where: Sequence[Filter] = (), version: int | None = None
     ) -> DataFrame:
-        """The table for Spark: the files of delta-rs's snapshot under the declared schema.
+        """The rows for which all of `where` holds, for Spark, under the declared schema.
 
-        `where` is on `run_date` alone and prunes files. A file's run date is in its path, as in the log.
+        Spark sees only the files that may hold one: see `files`.
         """
-        from pyspark.sql import functions as F
-
-        filters = [(column, operator, str(value)) for column, operator, value in where]
-        files = sorted(unquote(uri) for uri in self.open(table.name, version).file_uris(filters or None))
-        if not files:
-            return spark.createDataFrame([], f"{table.ddl}, run_date date")
-        in_path = F.regexp_extract(F.col("_metadata.file_path"), r"run_date=(\d{4}-\d{2}-\d{2})", 1)
-        frame = spark.read.schema(table.ddl).parquet(*files)
-        return frame.withColumn("run_date", in_path.cast("date"))
+        files = self.files(table.name, where, version)
+        return frame_of_files(spark, table, files, conditions(where, table.arrow))
 
     # writing
 
@@ -154,7 +150,7 @@ class Lake:
         """
         dates = tuple(sorted(day.isoformat() for day in run_dates))
         found = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
-        wanted = {**table.columns, "run_date": "date"}
+        wanted = {name: spark_ddl(kind) for name, kind in table.columns.items()} | {"run_date": "date"}
         wrong = [f"{c}: {found.get(c, 'missing')}, not {t}" for c, t in wanted.items() if found.get(c) != t]
         if wrong:
             raise LakeError(f"table {table.name}: {'; '.join(wrong)}")
@@ -192,7 +188,7 @@ class Lake:
         """Rows by run date, from the files' footers."""
         counts = dict.fromkeys(staged.run_dates, 0)
         for file in self.staged_files(staged):
-            counts[_run_date(file)] += pq.read_metadata(file).num_rows
+            counts[run_date_of(file)] += pq.read_metadata(file).num_rows
         return counts
 
     def commit(self, staged: Staged, table: Table) -> int:
@@ -271,18 +267,14 @@ def _marker(folder: Path, stage: str) -> Path:
     return folder / f"{stage}.uncommitted"
 
 
-def _run_date(file: Path) -> str:
-    return file.parent.name.removeprefix("run_date=")
-
-
 def _add_action(folder: Path, file: Path, table: Table, run_dates: tuple[str, ...]) -> AddAction:
     """The log's entry for a staged file, after a check that it is what the table declares."""
-    run_date = _run_date(file)
+    run_date = run_date_of(file)
     if run_date not in run_dates:
         raise LakeError(f"{file}: staged for {', '.join(run_dates)}, not for {run_date}")
     metadata = pq.read_metadata(file)
-    found = {field.name: field.type for field in metadata.schema.to_arrow_schema()}
-    wanted = {field.name: field.type for field in table.arrow if field.name != "run_date"}
+    found = {field.name: spark_type(field.type) for field in metadata.schema.to_arrow_schema()}
+    wanted = {name: spark_ddl(kind) for name, kind in table.columns.items()}
     if found != wanted:
         wrong = [f"{name}: {found.get(name)}, not {kind}" for name, kind in wanted.items() if found.get(name) != kind]
         raise LakeError(f"{file}: {'; '.join(wrong) or f'columns {sorted(set(found) - set(wanted))} are not declared'}")
@@ -293,5 +285,11 @@ def _add_action(folder: Path, file: Path, table: Table, run_dates: tuple[str, ..
         partition_values={"run_date": run_date},
         modification_time=int(stat.st_mtime * 1000),
         data_change=True,
-        stats=json.dumps({"numRecords": metadata.num_rows}),
+        stats=statistics(metadata),
     )
+
+
+def _chosen_files(opened: DeltaTable, plain: Sequence[Filter]) -> list[str]:
+    """Paths of the files that the log does not rule out, sorted. delta-rs takes an empty text for NULL: left out."""
+    known = [one for one in plain if one[2] != "" and not (one[1] == "in" and "" in one[2])]
+    return sorted(unquote(uri) for uri in opened.file_uris(file_pruning_predicate=known or None))
