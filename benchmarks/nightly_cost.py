@@ -9,6 +9,8 @@ The claim: after the longest history a night takes at most a fifth longer than a
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks.company import NIGHTLY, Company, warm_engine
 from benchmarks.measure import Cost, interleaved, median, report, spread
 from benchmarks.options import parser, shop_of, with_history
@@ -40,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def row(company: Company, days: str, nights: list[dict[str, Cost]]) -> dict[str, object]:
+def row(company: Company, days: str, nights: list[dict[str, Cost]]) -> dict[str, Any]:
     """A line of the table: the night, its steps, and what it had behind it."""
     totals = [sum(cost.seconds for cost in night.values()) for night in nights]
     events = sum(company.lake.arrow("ingest_counts", ["kept"])["kept"].to_pylist())

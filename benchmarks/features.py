@@ -1,0 +1,135 @@
+"""The same features three ways: Spark from all events, the project's increments, and DuckDB as the yardstick.
+
+    python -m benchmarks.features --work var/bench --out var/figures --days 365 --events-a-day 20000
+
+Each repeat lands one more day, and then computes the features as of that day in each way, one after the other, on the
+same lake. The results are held against each other, table by table and row by row: a way that is wrong has no figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.company import ROOT, Company, warm_engine
+from benchmarks.measure import Cost, costs, median, report, say, spread
+from benchmarks.options import parser, shop_of, with_history
+from nightshift.features.snapshot import load_snapshot
+from nightshift.lake import engine
+
+KEYS = {
+    "user_features": ["user_id"],
+    "item_features": ["item_id"],
+    "pairs": ["user_id", "item_id"],
+    "sequences": ["user_id"],
+    "cooccurrence": ["item_id", "neighbour_id"],
+}
+SNAPSHOT = {"user_features": "users", "item_features": "items"}  # what a snapshot calls them
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = with_history(parser("features", __doc__))
+    arguments.add_argument("--days", type=int, default=365, help="of history (365)")
+    args = arguments.parse_args(argv)
+    company = Company(args.work / f"features-{args.days}-days", shop_of(args))
+    found: dict[str, list[Cost]] = {}
+    with warm_engine(args.work / "spark", f"local[{args.cores}]", args.memory) as section:
+        company.prepare(args.days, section, args.cores)
+        server = engine.running(args.work / "spark")
+        for number in range(args.repeats + 1):
+            costs_found = one_day(company, args.cores, args.memory, [server["pid"]] if server else [])
+            if number:  # the first only warms the server
+                for name, cost in costs_found.items():
+                    found.setdefault(name, []).append(cost)
+    events = company.lake.arrow("events", ["run_date"]).num_rows
+    rows = [row(name, values, events) for name, values in found.items()]
+    report("features", rows, vars(args), args.out, found)
+
+
+def one_day(company: Company, cores: int, memory: str, server: list[int]) -> dict[str, Cost]:
+    """Land the next day, compute its features in each way, and see that all agree."""
+    day = company.next_day
+    company.deliver(day)
+    for step in ("ingest", "validate_events"):
+        company.step(step, day)
+    out = company.folder / "results"
+    shutil.rmtree(out, ignore_errors=True)
+    given = {"lake": str(company.lake.root), "as_of": str(day), "config": str(company.config)}
+    given |= {"cores": cores, "memory": memory.upper() + "B"}
+    say(f"features as of {day}: from scratch, by increments, by DuckDB")
+    scratch = called("benchmarks.from_scratch", {**given, "out": str(out / "scratch")}, server)
+    with with_server(server) as cost:
+        cost.told = company.step("build_features", day).told
+    duck = called("benchmarks.yardstick", {**given, "out": str(out / "duckdb")}, [])
+    agree(company, day, out)
+    return {"Spark, from all events": scratch, "increments": cost, "DuckDB, from all events": duck}
+
+
+@contextlib.contextmanager
+def with_server(server: list[int]) -> Iterator[Cost]:
+    with costs(*server) as cost:
+        yield cost
+
+
+def called(module: str, given: dict[str, Any], server: list[int]) -> Cost:
+    """A module as a process, with its arguments on standard input."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
+    command = [sys.executable, "-m", module]
+    with costs(*server) as cost:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, input=json.dumps(given), capture_output=True, text=True
+        )
+    if done.returncode:
+        raise SystemExit(f"{module} failed:\n{done.stderr[-3000:]}")
+    return cost
+
+
+def agree(company: Company, day: dt.date, out: Path) -> None:
+    """Raise where the increments, or Spark from scratch, are not what DuckDB found."""
+    snapshot = load_snapshot(company.lake, day)
+    for table, keys in KEYS.items():
+        yardstick = pd.read_parquet(out / "duckdb" / f"{table}.parquet")
+        same(table, keys, getattr(snapshot, SNAPSHOT.get(table, table)), yardstick)
+        if table in ("user_features", "item_features", "cooccurrence"):
+            scratch = pd.read_parquet(out / "scratch" / table).drop(columns=["state", "run_date"], errors="ignore")
+            same(f"{table} from scratch", keys, scratch, yardstick)
+
+
+def same(name: str, keys: list[str], found: pd.DataFrame, yardstick: pd.DataFrame) -> None:
+    columns = [column for column in yardstick if column in found]
+    missing = set(found) ^ set(yardstick)
+    if missing - {"sellable", "as_of", "state", "run_date"}:
+        raise SystemExit(f"{name}: only one of the two has {sorted(missing)}")
+    one, other = (
+        frame[columns].sort_values(keys, ignore_index=True).map(lambda v: list(v) if hasattr(v, "tolist") else v)
+        for frame in (found, yardstick)
+    )
+    try:
+        pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-12, atol=0)
+    except AssertionError as error:
+        raise SystemExit(f"{name}: the ways disagree:\n{error}") from None
+
+
+def row(name: str, values: list[Cost], events: int) -> dict[str, Any]:
+    seconds = [cost.seconds for cost in values]
+    return {
+        "way": name,
+        "seconds": spread(seconds),
+        "median s": round(median(seconds), 2),
+        "events of history a second": int(events / median(seconds)),
+        "peak memory, MiB": round(max(cost.peak_mib for cost in values)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Which share of the nights' time went into validation, from what the nights left behind.
+
+    python -m benchmarks.validation_share --home var --out var/figures
+
+A step's summary says how long it took, and a gate's what its checks took. Where a gate does not say, the whole of its
+step counts, if that is one which does nothing but validate: then the share is an upper bound, and marked as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import report
+from nightshift.runs.steps import STEPS
+
+VALIDATING = ("validate_events", "validate_lists")  # steps that do nothing else
+CLAIM = 0.05
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = argparse.ArgumentParser(
+        "python -m benchmarks.validation_share",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    arguments.add_argument("--home", type=Path, required=True, help="the NIGHTSHIFT_HOME of nights that were run")
+    arguments.add_argument("--out", type=Path, required=True, help="the folder for the figures, as JSON")
+    args = arguments.parse_args(argv)
+    nights = sorted(path for path in (args.home / "nights").iterdir() if path.is_dir())
+    rows = [found for night in nights if (found := share(night))]
+    report("validation_share", rows, vars(args), args.out)
+    if rows:
+        total = sum(row["validation, s"] for row in rows) / sum(row["night, s"] for row in rows)
+        print(f"\nValidation took {total:.1%} of {len(rows)} nights; the claim is under {CLAIM:.0%}.")
+
+
+def share(night: Path) -> dict[str, Any] | None:
+    """A night's line; None where it has no summaries."""
+    summaries = {step: json.loads((night / f"{step}.json").read_text()) for step in STEPS if _left(night, step)}
+    if not summaries:
+        return None
+    parts, told = {}, True
+    for step, summary in summaries.items():
+        seconds = summary.get("validation_seconds")
+        if seconds is None and step in VALIDATING:
+            seconds, told = summary["seconds"], False
+        if seconds is not None:
+            parts[step] = seconds
+    total = sum(summary["seconds"] for summary in summaries.values())
+    return {
+        "night": night.name,
+        "steps": len(summaries),
+        "night, s": round(total, 2),
+        "validation, s": round(sum(parts.values()), 2),
+        "share": f"{'' if told else 'at most '}{sum(parts.values()) / total:.1%}",
+        **{f"{step}, s": round(parts.get(step, 0.0), 2) for step in ("validate_events", "build_features")},
+    }
+
+
+def _left(night: Path, step: str) -> bool:
+    return (night / f"{step}.json").is_file()
+
+
+if __name__ == "__main__":
+    main()
