@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         fill_lake(shop, lake, [shop.first_day + dt.timedelta(days=n) for n in range(HISTORY_DAYS)])
         one_size(night, lake, 1_000)  # what is imported and made ready once is not counted
         found = interleaved(
-            args.repeats, {str(size): lambda size=size: one_size(night, lake, size) for size in sorted(args.rows)}
+            args.repeats, {str(size): partial(one_size, night, lake, size) for size in sorted(args.rows)}
         )
     rows = [row(values) for values in found.values()]
     report("commit", rows, vars(args), args.out, found)

@@ -64,7 +64,7 @@ def one_day(company: Company, cores: int, memory: str, server: list[int]) -> dic
         company.step(step, day)
     out = company.folder / "results"
     shutil.rmtree(out, ignore_errors=True)
-    given = {"lake": str(company.lake.root), "as_of": str(day), "config": str(company.config)}
+    given: dict[str, Any] = {"lake": str(company.lake.root), "as_of": str(day), "config": str(company.config)}
     given |= {"cores": cores, "memory": memory.upper() + "B"}
     say(f"features as of {day}: from scratch, by increments, by DuckDB")
     scratch = called("benchmarks.from_scratch", {**given, "out": str(out / "scratch")}, server)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.company import NIGHTLY, Company, warm_engine
@@ -78,7 +79,7 @@ def longest(log: list[str]) -> str:
     """The log line that was waited for longest, with the seconds: a hint at where in the step the time goes."""
     found = [LINE.match(line) for line in log]
     at = [(int(m[1]) * 3600 + int(m[2]) * 60 + int(m[3]), m[4]) for m in found if m]
-    waits = [((b[0] - a[0]) % 86400, b[1]) for a, b in zip(at, at[1:], strict=False)]
+    waits = [((b[0] - a[0]) % 86400, b[1]) for a, b in pairwise(at)]
     return "{} s until: {:.60}".format(*max(waits)) if waits else ""
 
 
