@@ -62,7 +62,7 @@ ROWS = [row(number) for number in range(9)]
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The table with a file a run date, committed as a job does."""
     lake = Lake(tmp_path_factory.mktemp("lake"))
-    staged = Staged(TABLE.name, "stage-" + "0" * 32, tuple(map(str, DAYS)))
+    staged = Staged(TABLE.name, "stage-" + "0" * 32, tuple(map(str, DAYS)), base=-1)
     for number, day in enumerate(DAYS):
         folder = lake.path(TABLE.name) / staged.folder / f"run_date={day}"
         folder.mkdir(parents=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from nightshift.config.settings import Engine
 from nightshift.lake.java import java_home
+from nightshift.lake.processes import is_alive, started
 from nightshift.runs import StepError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
                 start_new_session=True,
                 preexec_fn=None if shared else _end_with_parent,
             )
-        server = {"port": port, "pid": process.pid, "started": _started(process.pid)}
+        server = {"port": port, "pid": process.pid, "started": started(process.pid)}
         if shared:
             (folder / "server.json").write_text(json.dumps(server))
     log.info("engine: Spark Connect server %d starting on port %d", process.pid, port)
@@ -122,12 +123,9 @@ def running(home: Path) -> dict[str, int] | None:
     """The shared server of this home, if its process lives."""
     try:
         server: dict[str, int] = json.loads((home / "engine" / "server.json").read_text())
-        os.kill(server["pid"], 0)
-        if _started(server["pid"]) != server["started"]:
-            return None  # the number was given to another process
+        return server if is_alive(server["pid"], server["started"]) else None
     except (OSError, ValueError, KeyError):
         return None
-    return server
 
 
 def stop(home: Path) -> bool:
@@ -143,14 +141,6 @@ def _end_with_parent() -> None:
     """Have the kernel end this process when its parent is gone, however it went (Linux: PR_SET_PDEATHSIG)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _started(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 on a system without /proc."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-    except OSError:
-        return 0
 
 
 def _command(engine: Engine, port: int) -> list[str]:

@@ -1,18 +1,11 @@
-"""Write, audit, publish on plain Delta: `stage` writes files nobody sees, `commit` makes them a table's partitions.
-
-A staged folder lies inside the table's own folder, beside a marker that names its run dates. Whoever is killed before
-the commit leaves folder and marker; the next stage for one of these run dates sweeps them.
-"""
+"""Write, audit, publish on plain Delta: `stage` writes files nobody sees, `commit` makes them a table's partitions."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
-import shutil
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -20,14 +13,14 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import create_table_with_add_actions
 
+from nightshift.lake.commits import add_action, transact
 from nightshift.lake.reading import dataset_of_files, frame_of_files, run_date_of
-from nightshift.lake.statistics import statistics
+from nightshift.lake.stages import LakeError, Staged, claim_again, newest_version, open_stage, release
 from nightshift.lake.tables import Table
-from nightshift.lake.types import spark_ddl, spark_type
+from nightshift.lake.types import spark_ddl
 from nightshift.lake.where import Filter, arrow_expression, conditions
-from nightshift.runs import StepError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,26 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("nightshift.lake")
 
 FEW_DATES = 2
-
-
-class LakeError(StepError):
-    """A table is not there, or what was staged is not what its table declares."""
-
-
-@dataclass(frozen=True)
-class Staged:
-    """Files written for some run dates of a table, not visible yet. `as_dict` survives the process that wrote them."""
-
-    table: str
-    folder: str  # inside the table's folder
-    run_dates: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def of(cls, value: dict[str, Any]) -> Staged:
-        return cls(value["table"], value["folder"], tuple(value["run_dates"]))
 
 
 class Lake:
@@ -156,10 +129,7 @@ class Lake:
             raise LakeError(f"table {table.name}: {'; '.join(wrong)}")
 
         folder = self.path(table.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._sweep(folder, dates)
-        staged = Staged(table.name, f"stage-{uuid.uuid4().hex}", dates)
-        _marker(folder, staged.folder).write_text(json.dumps(dates))
+        staged = open_stage(folder, dates)
         columns = frame.select(*table.columns, "run_date")
         if len(dates) > FEW_DATES:  # else every task would write a small file for every date
             columns = columns.repartition("run_date")
@@ -169,15 +139,18 @@ class Lake:
         return staged
 
     def staged_files(self, staged: Staged) -> list[Path]:
-        """The Parquet files of a stage, for the audit.
+        """The Parquet files of a stage, for the audit. From here on the stage is this process's.
 
         Raises:
             LakeError: they are gone.
         """
-        folder = self.path(staged.table) / staged.folder
-        if not folder.is_dir():
-            raise LakeError(f"what was staged for {staged.table} is gone ({folder}): run the step before again")
-        return sorted(folder.rglob("*.parquet"))
+        folder = self.path(staged.table)
+        if not (folder / staged.folder).is_dir():
+            raise LakeError(
+                f"what was staged for {staged.table} is gone ({folder / staged.folder}): run the step before again"
+            )
+        claim_again(folder, staged)
+        return sorted((folder / staged.folder).rglob("*.parquet"))
 
     def staged_rows(self, staged: Staged, table: Table) -> pd.DataFrame:
         """The rows of a stage without their run date, for the audit; there may be none."""
@@ -192,101 +165,74 @@ class Lake:
         return counts
 
     def commit(self, staged: Staged, table: Table) -> int:
-        """Make a stage's files the whole content of its run dates, in one transaction.
+        """Make a stage's files the whole content of its run dates, in one transaction. A second time changes nothing.
 
         Returns:
             The table's version that holds them.
 
         Raises:
-            LakeError: a file has another schema than the table declares, or belongs to another run date.
+            LakeError: a file has another schema than the table declares, or belongs to another run date; or another
+                run rewrote one of the run dates since they were staged.
         """
         folder = self.path(table.name)
-        actions = [_add_action(folder, file, table, staged.run_dates) for file in self.staged_files(staged)]
-        if self._is_committed(staged, actions):  # and its writer was killed before it could say so
-            _marker(folder, staged.folder).unlink(missing_ok=True)
-            return self.version(table.name)
+        actions = [add_action(folder, file, table, staged.run_dates) for file in self.staged_files(staged)]
         schema = Schema.from_arrow(table.arrow)
-        properties = CommitProperties(custom_metadata={"stage": staged.folder})
-        if not self.exists(table.name):
-            create_table_with_add_actions(
-                str(folder), schema, actions, partition_by=["run_date"], commit_properties=properties
-            )
-        else:
-            DeltaTable(str(folder)).create_write_transaction(
-                list(actions),
-                "overwrite",
-                schema,
-                partition_by=["run_date"],
-                partition_filters=[("run_date", "in", list(staged.run_dates))],
-                commit_properties=properties,
-            )
-        _marker(folder, staged.folder).unlink(missing_ok=True)
-        version = self.version(table.name)
+
+        def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
+            if opened is None:
+                create_table_with_add_actions(
+                    str(folder), schema, actions, partition_by=["run_date"], commit_properties=properties
+                )
+            else:
+                opened.create_write_transaction(
+                    list(actions),
+                    "overwrite",
+                    schema,
+                    partition_by=["run_date"],
+                    partition_filters=[("run_date", "in", list(staged.run_dates))],
+                    commit_properties=properties,
+                )
+
+        version = transact(folder, staged, write)
+        release(folder, staged)
         log.info("%s: version %d, %d files for %d run dates", table.name, version, len(actions), len(staged.run_dates))
         return version
 
-    def replace(self, table: str, run_dates: dt.date | Sequence[dt.date], rows: pa.Table | pd.DataFrame) -> int:
+    def replace(
+        self,
+        table: str,
+        run_dates: dt.date | Sequence[dt.date],
+        rows: pa.Table | pd.DataFrame,
+        only: Mapping[str, str] | None = None,
+    ) -> int:
         """Make `rows` the whole content of these run dates of a small table. Returns the table's version.
 
-        Rows without a column `run_date` are of the one run date given.
+        Rows without a column `run_date` are of the one run date given. `only` names columns with the one value that
+        all `rows` have there: what these run dates hold with another value stays.
+
+        Raises:
+            LakeError: another run rewrote one of the run dates meanwhile.
         """
         dates = [run_dates] if isinstance(run_dates, dt.date) else list(run_dates)
         if not isinstance(rows, pa.Table):
             rows = pa.Table.from_pandas(rows, preserve_index=False)
         if "run_date" not in rows.column_names:
-            (only,) = dates
-            rows = rows.append_column("run_date", pa.array([only] * rows.num_rows, pa.date32()))
-        self.root.mkdir(parents=True, exist_ok=True)
+            (single,) = dates
+            rows = rows.append_column("run_date", pa.array([single] * rows.num_rows, pa.date32()))
+        folder = self.path(table)
+        folder.mkdir(parents=True, exist_ok=True)
+        named = Staged(table, f"write-{uuid.uuid4().hex}", tuple(map(str, dates)), newest_version(folder))
         listed = ", ".join(f"'{day}'" for day in dates)
-        predicate = f"run_date IN ({listed})" if self.exists(table) else None
-        write_deltalake(str(self.path(table)), rows, partition_by=["run_date"], mode="overwrite", predicate=predicate)
-        return self.version(table)
+        also = [f"{name} = '{value}'" for name, value in (only or {}).items()]
+        replaced = " AND ".join([f"run_date IN ({listed})", *also])
 
-    def _is_committed(self, staged: Staged, actions: list[AddAction]) -> bool:
-        """Whether these run dates hold just this stage. Adding a file twice would make it one that is also removed."""
-        if not actions or not self.exists(staged.table):
-            return False
-        live = self.open(staged.table).file_uris([("run_date", "in", list(staged.run_dates))])
-        ends = {"/".join(Path(unquote(uri)).parts[-3:]) for uri in live}
-        return ends == {action.path for action in actions}
+        def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
+            how: dict[str, Any] = {"mode": "overwrite", "predicate": replaced}
+            if opened is None:
+                how = {"mode": "error", "partition_by": ["run_date"]}
+            write_deltalake(opened or str(folder), rows, commit_properties=properties, **how)
 
-    def _sweep(self, folder: Path, run_dates: tuple[str, ...]) -> None:
-        """Remove stages for these run dates that never were committed."""
-        live = (
-            {Path(uri).parts[-3] for uri in self.open(folder.name).file_uris()} if self.exists(folder.name) else set()
-        )
-        for marker in folder.glob("stage-*.uncommitted"):
-            if set(json.loads(marker.read_text() or "[]")) & set(run_dates):
-                if marker.stem not in live:  # else it was committed, and killed before it could say so
-                    log.info("sweeping %s, which a run before this one left", folder / marker.stem)
-                    shutil.rmtree(folder / marker.stem, ignore_errors=True)
-                marker.unlink()
-
-
-def _marker(folder: Path, stage: str) -> Path:
-    return folder / f"{stage}.uncommitted"
-
-
-def _add_action(folder: Path, file: Path, table: Table, run_dates: tuple[str, ...]) -> AddAction:
-    """The log's entry for a staged file, after a check that it is what the table declares."""
-    run_date = run_date_of(file)
-    if run_date not in run_dates:
-        raise LakeError(f"{file}: staged for {', '.join(run_dates)}, not for {run_date}")
-    metadata = pq.read_metadata(file)
-    found = {field.name: spark_type(field.type) for field in metadata.schema.to_arrow_schema()}
-    wanted = {name: spark_ddl(kind) for name, kind in table.columns.items()}
-    if found != wanted:
-        wrong = [f"{name}: {found.get(name)}, not {kind}" for name, kind in wanted.items() if found.get(name) != kind]
-        raise LakeError(f"{file}: {'; '.join(wrong) or f'columns {sorted(set(found) - set(wanted))} are not declared'}")
-    stat = file.stat()
-    return AddAction(
-        path=file.relative_to(folder).as_posix(),
-        size=stat.st_size,
-        partition_values={"run_date": run_date},
-        modification_time=int(stat.st_mtime * 1000),
-        data_change=True,
-        stats=statistics(metadata),
-    )
+        return transact(folder, named, write)
 
 
 def _chosen_files(opened: DeltaTable, plain: Sequence[Filter]) -> list[str]:
