@@ -51,6 +51,15 @@ class EventType(Section):
     weight: float  # of one such event in a user's affinity to an item; negative where it takes back
 
 
+class Evolution(Section):
+    """What to do with a file that is not as those before it; docs/contracts.md has every case."""
+
+    unused_columns: tuple[str, ...] = ()  # that files have and nothing here reads: these are not new
+    new_columns: Literal["accept", "stop"] = "accept"  # columns that nothing here names; accepted ones are pointed out
+    missing_attributes: Literal["accept", "stop"] = "accept"  # a column that attributes alone read
+    wrong_day: Literal["stop", "accept"] = "stop"  # most rows are of one other day; accept a file that catches up
+
+
 class Source(Section):
     """Where the events lie and what they mean."""
 
@@ -60,13 +69,14 @@ class Source(Section):
     timezone: str = "UTC"  # the business day's
     first_day: dt.date  # the first business day; the first night loads from here
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
-    when_missing: Literal["empty", "stop"] = "stop"  # a day without a file: closed that day, or an error
+    when_missing: Literal["empty", "stop"] = "stop"  # a day without a file or rows: closed, or an error
     types: dict[str, SqlType] = {}  # of the file's columns that are not text: a value that is not one is refused
     columns: Columns
     event_types: list[EventType] = Field(min_length=1)
     contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
     item_attributes: dict[str, Sql] = {}  # `title` is shown to people; `kind` groups variants of one product
     user_attributes: dict[str, Sql] = {}  # name: expression; like `country`
+    evolution: Evolution = Evolution()
 
     @model_validator(mode="after")
     def _address_names_a_day_and_zone_exists(self) -> Source:
@@ -110,10 +120,11 @@ class Engine(Section):
 
 
 class Features(Section):
-    windows_days: tuple[PositiveInt, ...] = (7, 28, 90)  # lengths of the windows that events are counted over
+    windows_days: tuple[PositiveInt, ...] = (1, 7, 28, 90)  # lengths of the windows that events are counted over
     sequence_length: PositiveInt = 50  # recent items kept a user
     neighbours: PositiveInt = 50  # co-occurring items kept an item
-    cooccurrence_days: PositiveInt = 180  # baskets older than this, before the run date, do not count
+    cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
+    half_life_days: PositiveInt = 90  # of a basket's weight in co-occurrence; it halves at once, as often as this
     largest_basket: PositiveInt = 100  # one with more items says little of any two, and costs their square
 
 
@@ -219,6 +230,29 @@ class Monitoring(Section):
     retrain: bool = False  # on an alert, trigger a night
 
 
+class Accepted(Section):
+    """A figure of one night that somebody has looked at, and that may be as it is."""
+
+    gate: str  # the step whose gate refused it
+    figure: str  # by the name in the gate's message
+    run_date: dt.date  # of the night
+    why: str = Field(min_length=1)  # shown with the check
+
+
+class Validation(Section):
+    """What the gates may use, and what they learn their bounds from; docs/validation.md says how."""
+
+    memory: str = Field(default="1GB", pattern=r"^\d+ ?[KMGT]i?B$")  # of one audit; beyond it, it spills to disk
+    min_nights: PositiveInt = 8  # of history; with fewer, a learned bound is not applied, and the check says so
+    baseline: dict[str, dt.date] = {}  # figure: nights before this day are no history of it; for a change that lasts
+    accept: list[Accepted] = []  # figures beyond their learned bounds, on one night, that may be
+
+    def accepted(self, gate: str, figure: str, run_date: dt.date) -> Accepted | None:
+        """The entry for a figure, if there is one."""
+        wanted = (gate, figure, run_date)
+        return next((one for one in self.accept if (one.gate, one.figure, one.run_date) == wanted), None)
+
+
 class Runner(Section):
     """Where the steps of a night run. A pod's and a cluster's address are Airflow connections."""
 
@@ -254,6 +288,7 @@ class Settings(Section):
     store: Store = Store()
     serving: Serving = Serving()  # the lookup service
     tracking: Tracking = Tracking()  # where MLflow keeps runs and models
+    validation: Validation = Validation()  # what the gates learn from, and what was accepted by hand
     monitoring: Monitoring = Monitoring()  # when drift is pointed out, and who is told
     runners: dict[str, Runner] = {"default": Runner()}  # by step; `default` for the steps not named
 

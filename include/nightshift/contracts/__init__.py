@@ -1,5 +1,7 @@
 """The data contracts, kept as Great Expectations suites in `suites/`, and the gate that runs them."""
 
-from nightshift.contracts.gate import Check, check
+from nightshift.contracts.figures import Rows
+from nightshift.contracts.gate import Checks, check
+from nightshift.contracts.results import Check
 
-__all__ = ["Check", "check"]
+__all__ = ["Check", "Checks", "Rows", "check"]
