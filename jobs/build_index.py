@@ -25,7 +25,7 @@ def build_index(night: Night) -> dict[str, Any]:
     if not night.read_json("train")["trained"]:
         return {"skipped": "there is no new model"}
     tables = night.read_json("build_features")["tables"]
-    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, tables)
+    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, tables)
     model = load_two_tower(night.folder / "model" / "two_tower")
     index = index_for(model, Coded(snapshot), night.settings)
 

@@ -35,7 +35,7 @@ from nightshift.runs import Night
 def infer(night: Night) -> dict[str, Any]:
     verdict = night.read_json("verdict")
     tables = night.read_json("build_features")["tables"]
-    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, tables)
+    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, tables)
     model = served_model(night, verdict, snapshot)
     lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), night)
     popular = lists_for(RecentPopularity(), snapshot, [""], night).drop(columns="user_id")

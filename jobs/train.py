@@ -36,7 +36,7 @@ log = logging.getLogger("nightshift")
 def train(night: Night) -> dict[str, Any]:
     settings, lake = night.settings, Lake(night.home / "lake")
     tables = night.read_json("build_features")["tables"]
-    snapshots = [load_snapshot(lake, night.run_date, day, tables) for day in night.cutoffs]
+    snapshots = [load_snapshot(lake, day, tables) for day in night.cutoffs]
     interactions = load_interactions(lake, night.run_date, tables["events"])
     trained = learn(night, snapshots, interactions)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from jobs import command
@@ -26,12 +25,12 @@ def validate_lists(night: Night) -> dict[str, Any]:
     bounds = night.settings.lists
     lists = pd.read_parquet(night.folder / "lists" / "lists.parquet")
     versions = night.read_json("build_features")["tables"]
-    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, night.run_date, versions)
+    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, versions)
     sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"])
     before = published_before(night)
     summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before)
     frames = {
-        "lists": lists.assign(sellable=lists["item_id"].isin(sellable), finite=np.isfinite(lists["score"])),
+        "lists": lists.assign(sellable=lists["item_id"].isin(sellable)),
         "lists_summary": pd.DataFrame([summary]),
     }
     low, high = bounds.overlap
@@ -45,12 +44,7 @@ def validate_lists(night: Night) -> dict[str, Any]:
         max_overlap=high,
     )
     sha256 = hashlib.sha256((night.folder / "lists" / "lists.parquet").read_bytes()).hexdigest()
-    return {
-        **summary,
-        "lists_sha256": sha256,
-        "expectations": len(checks),
-        "warnings": sum(not found.success for found in checks),
-    }
+    return {**summary, "lists_sha256": sha256, **checks.summary()}
 
 
 def summarise(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 
 from nightshift.config import Settings
-from nightshift.features.build import build
-from nightshift.lake import events_table
+from nightshift.features.lineage import Plan, load_lineage
+from nightshift.features.snapshot import load_snapshot
+from nightshift.features.states import commit_states, stage_states
+from nightshift.lake import Lake, events_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,7 +36,7 @@ SETTINGS = Settings.model_validate(
             "user_attributes": {"country": "c"},
         },
         "features": {
-            "windows_days": [7, 28, 90],
+            "windows_days": [1, 7, 28, 90],
             "sequence_length": 4,
             "neighbours": 3,
             "cooccurrence_days": 60,
@@ -70,11 +74,59 @@ class Event:
         return (*row, self.basket, self.title, self.country, self.run_date)
 
 
-def features(
-    spark: SparkSession, events: Iterable[Event], cutoffs: Sequence[dt.date] = CUTOFFS, only: Iterable[str] = ()
-) -> dict[str, pd.DataFrame]:
-    """The feature tables, or those of `only`, of a history."""
-    ddl = f"{events_table(SETTINGS.source).ddl}, run_date date"
-    frame = spark.createDataFrame([event.row() for event in events], ddl).coalesce(1)
-    tables = build(frame, cutoffs, max(cutoffs), SETTINGS)
-    return {name: table.toPandas() for name, table in tables.items() if not only or name in only}
+def bring(lake: Lake, events: Iterable[Event]) -> None:
+    """Make these events all that the lake has of their run dates, as ingest and its gate would."""
+    schema = events_table(SETTINGS.source).arrow
+    rows = [dict(zip(schema.names, event.row(), strict=True)) for event in events]
+    days = sorted({row["run_date"] for row in rows})
+    if not days:
+        return
+    lake.replace("events", days, pa.Table.from_pylist(rows, schema=schema))
+    ids = {day: sorted(row["event_id"] for row in rows if row["run_date"] == day) for day in days}
+    counts = [{"run_date": day, "content": str(zlib.crc32("".join(ids[day]).encode()))} for day in days]
+    lake.replace(
+        "ingest_counts",
+        days,
+        pa.Table.from_pylist(counts, pa.schema([("run_date", pa.date32()), ("content", pa.string())])),
+    )
+
+
+def advance(
+    spark: SparkSession, lake: Lake, *targets: dt.date, rebuild: bool = False, settings: Settings = SETTINGS
+) -> Plan:
+    """Build and commit the states of `targets`. Returns how."""
+    lineage = load_lineage(lake, settings)
+    plan = lineage.plan(targets, rebuild)
+    if plan.targets:
+        commit_states(lake, lineage, plan, stage_states(spark, lake, lineage, plan, settings), settings)
+    return plan
+
+
+def tables_as_of(lake: Lake, day: dt.date) -> dict[str, pd.DataFrame]:
+    """The feature tables as of a day, by the snapshot's names."""
+    snapshot = load_snapshot(lake, day)
+    return {name: getattr(snapshot, name) for name in ("users", "items", "pairs", "sequences", "cooccurrence")}
+
+
+def state_as_of(lake: Lake, day: dt.date) -> dict[str, pd.DataFrame]:
+    """What the next night builds upon, layers merged, in an order of its own."""
+    chain = load_lineage(lake, SETTINGS).chain(day)
+    users, items = (
+        lake.pandas(f"{entity}_features", where=[("run_date", "=", day)]).sort_values(f"{entity}_id", ignore_index=True)
+        for entity in ("user", "item")
+    )
+    pairs, sequences, counts = (
+        lake.pandas(table, where=[("run_date", "in", chain)]).sort_values("run_date", kind="stable")
+        for table in ("user_item_features", "user_sequences", "item_pair_counts")
+    )
+    merged = counts.groupby(["a", "b"], as_index=False)[["baskets", "weight"]].sum()
+    latest = {
+        "pairs": pairs.drop_duplicates(["user_id", "item_id"], keep="last").sort_values(["user_id", "item_id"]),
+        "sequences": sequences.drop_duplicates("user_id", keep="last").sort_values("user_id"),
+    }
+    return {
+        "users": users,
+        "items": items,
+        "counts": merged[(merged["baskets"] != 0) | (merged["weight"] != 0)].reset_index(drop=True),
+        **{name: frame.drop(columns="run_date").reset_index(drop=True) for name, frame in latest.items()},
+    }

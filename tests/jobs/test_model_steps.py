@@ -15,6 +15,8 @@ from jobs.build_index import build_index
 from jobs.evaluate import evaluate
 from jobs.infer import infer
 from jobs.train import train
+from nightshift.features.lineage import LINEAGE, State, record
+from nightshift.features.measures import PARTS, WEIGHT_PARTS
 from nightshift.features.snapshot import Snapshot
 from nightshift.lake import Lake
 from nightshift.publishing.lists import load_lists
@@ -41,13 +43,29 @@ def planted_night(home: Path, run_date: dt.date = shop.RUN_DATE, **sections: dic
     if not lake.exists("events"):
         lake.replace("events", sorted(known["run_date"].unique()), known)
     views = [shop.snapshot(shop.interactions(), day) for day in night.cutoffs]
-    versions = {table: lake.replace(table, run_date, rows_of(views, name)) for name, table in TABLES.items()}
+    versions = {table: lake.replace(table, night.cutoffs, stored(views, name)) for name, table in TABLES.items()}
+    versions[LINEAGE] = record(lake, [State(day, "planted", None) for day in night.cutoffs])
     night.write_json("build_features", {"tables": {"events": lake.version("events"), **versions}})
     return night
 
 
-def rows_of(views: list[Snapshot], name: str) -> pd.DataFrame:
-    return pd.concat([getattr(view, name).assign(as_of=view.as_of) for view in views], ignore_index=True)
+def stored(views: list[Snapshot], name: str) -> pd.DataFrame:
+    """The rows of the views as the lake keeps them: days instead of ages."""
+    return pd.concat([_stored(getattr(view, name), view.as_of).assign(run_date=view.as_of) for view in views])
+
+
+def _stored(rows: pd.DataFrame, as_of: dt.date) -> pd.DataFrame:
+    def day(age: int) -> dt.date:
+        return as_of - dt.timedelta(days=int(age))
+
+    if "affinity" in rows:
+        days = {f"{which}_day": rows[f"days_since_{which}"].map(day) for which in ("first", "last")}
+        sums = {"quantity_sum": (rows["quantity"] * PARTS).astype("int64")}
+        sums["net"] = (rows["affinity"] * WEIGHT_PARTS).astype("int64")
+        return rows[["user_id", "item_id", "events", "baskets"]].assign(**days, **sums)
+    if "days_ago" in rows:
+        return rows[["user_id", "items"]].assign(days=rows["days_ago"].map(lambda ages: [day(age) for age in ages]))
+    return rows
 
 
 def run(night: Night, *steps: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def test_a_window_has_its_days_events_and_its_latest_features_and_lists(tmp_path
     assert len(found["user_features"]) == 200
     assert len(found["lists"]) == 600
     assert sorted(found["events"]) == ["country", "event_type", "kind", "price", "quantity", "title"]
-    assert "as_of" not in found["user_features"]
+    assert "state" not in found["user_features"]
 
 
 def test_what_came_in_after_the_run_date_is_not_looked_at(tmp_path):

@@ -119,6 +119,13 @@ class Engine(Section):
         return self
 
 
+class Lake(Section):
+    """What `maintenance` keeps of the tables."""
+
+    retention_days: PositiveInt = 90  # for so long a table's version stays readable after another took its place
+    compact_files: PositiveInt = 1  # small files of a run date that may stay apart; more are merged
+
+
 class Features(Section):
     windows_days: tuple[PositiveInt, ...] = (1, 7, 28, 90)  # lengths of the windows that events are counted over
     sequence_length: PositiveInt = 50  # recent items kept a user
@@ -278,6 +285,7 @@ class Settings(Section):
     threads: int = Field(default=0, ge=0)  # of training and inference; 0: all cores
     source: Source
     engine: Engine = Engine()
+    lake: Lake = Lake()
     features: Features = Features()  # what is counted, and over how long
     evaluation: Evaluation = Evaluation()
     two_tower: TwoTower = TwoTower()  # the retrieval model and its training

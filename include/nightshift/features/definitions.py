@@ -49,7 +49,8 @@ class Feature:
     version: int = 1
 
     def __post_init__(self) -> None:
-        if self.entity == "user_item" and any(kept.window for kept in self.kept):
+        kept = self.kept  # which refuses what is no measure
+        if self.entity == "user_item" and any(one.window for one in kept):
             raise ValueError(
                 f"feature {self.name!r}: a pair is kept as of the day it was last touched, so without windows"
             )

@@ -1,11 +1,11 @@
 """The feature tables of a night: the state it builds upon, plus the events that came, minus those that left a window.
 
-Every function here is over one set of *moving* events: the events of run dates after the base, which come, and older ones
-whose day leaves a window, which go. With no base all events come: that is the rebuild, by the same code. What is built for
-a target day t is filed under run date t.
+Every function here is over one set of *moving* events: the events of run dates after the base, which come, and older
+ones whose day leaves a window, which go. With no base all events come: that is the rebuild, by the same code. What is
+built for a target day t is filed under run date t.
 
     events ──► daily measures ──► × targets ──► contributions ─┐
-    user_features, item_features of the base ──────────────────┼──► merged by key ──► features ──► one row a user, an item
+    user_features, item_features of the base ──────────────────┼──► merged by key ──► a row a user, a row an item
     pairs: the touched ones, before and after ─────────────────┘
 """
 
@@ -46,7 +46,7 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings) -> dict
     """All feature tables for the plan's targets.
 
     Args:
-        moving: events of run dates after the base, and older ones of `leaving` days; `events_table`'s columns, run_date.
+        moving: events of run dates after the base, and older ones of `leaving` days, with their `run_date`.
 
     Returns:
         Table name -> rows with the declared columns and `run_date`; a layered table has, for a target, what changed
@@ -104,17 +104,20 @@ def leaving(base: dt.date | None, last: dt.date, settings: Settings) -> list[tup
 # contributions of events
 
 
-def contributions(events: DataFrame, keys: Sequence[str], kept: Sequence[Kept], plan: Plan) -> DataFrame:
-    """What the moving events add to the state of each key, for each target it is to be added to.
+def contributions(each: DataFrame, keys: Sequence[str], kept: Sequence[Kept], base: dt.date | None = None) -> DataFrame:
+    """What events add to the state of each key as of each day.
+
+    Args:
+        each: daily measures, once for every day `as_of` which they are known by.
+        base: the day of the state they are added to; None: to nothing.
 
     Returns:
         `as_of`, the keys, `came` (the last run date that brought the key something) and a column a kept measure.
     """
     from pyspark.sql import functions as F
 
-    each = each_target(daily(events, keys, kept), plan.targets)
-    merged = [_merge(one.measure, _coming(one, plan.base)).alias(one.column) for one in kept]
-    came = F.max(F.when(_is_new(plan.base), F.col("run_date"))).alias("came")
+    merged = [_merge(one.measure, _coming(one, base)).alias(one.column) for one in kept]
+    came = F.max(F.when(_is_new(base), F.col("run_date"))).alias("came")
     return each.groupBy("as_of", *keys).agg(came, *merged)
 
 
@@ -208,13 +211,13 @@ def entity(
     features: Sequence[Feature],
     attributes: Sequence[str],
 ) -> DataFrame:
-    """One row a user, or an item, for each target: features, attributes as last said, and the state they follow from."""
+    """One row a user, or an item, for each target: features, attributes as last said, the state they follow from."""
     from pyspark.sql import functions as F
 
     kept = kept_of(features)
     of_events = [one for one in kept if not one.of_pairs]
     none = [F.lit(None if one.measure.merge != "sum" else 0).cast(one.measure.type).alias(one.column) for one in kept]
-    rows = contributions(bought, [key], of_events, plan)
+    rows = contributions(each_target(daily(bought, [key], of_events), plan.targets), [key], of_events, plan.base)
     parts = [
         rows.select(
             "as_of",
@@ -277,14 +280,15 @@ def pairs(moving: DataFrame, layers: DataFrame | None, plan: Plan) -> DataFrame:
     """The pairs that the moving events touch, as of each target that knows of it, after and before.
 
     Returns:
-        `as_of`, user_id, item_id, the pair's measures, `before` (a struct of them as of the base, zero where it was not),
-        and `latest`: whether it was touched since the target before.
+        `as_of`, user_id, item_id, the pair's measures, `before` (a struct of them as of the base, zero where it was
+        not), and `latest`: whether it was touched since the target before.
     """
     from pyspark.sql import functions as F
 
     kept = kept_of(USER_ITEM)
     names = [one.column for one in kept]
-    new = contributions(moving.where(_is_new(plan.base)), PAIR, kept, plan)
+    came = daily(moving.where(_is_new(plan.base)), PAIR, kept)
+    new = contributions(each_target(came, plan.targets), PAIR, kept, plan.base)
     parts = [new.select("as_of", *PAIR, "came", *names, F.lit(False).alias("old"))]
     if layers is not None:
         known = known_pairs(new, layers).select(
@@ -369,8 +373,8 @@ def sequences(bought: DataFrame, layers: DataFrame | None, plan: Plan, length: i
             "as_of", "user_id", F.col("line.days").alias("event_date"), F.col("line.items").alias("item_id"),
             F.col("line.moments").alias("moment"), F.lit(None).cast("date").alias("came"),
         ))  # fmt: skip
-    once = _union(parts).groupBy("as_of", "user_id", "event_date", "item_id")
-    once = once.agg(F.max("moment").alias("moment"), F.max("came").alias("came"))
+    repeated = _union(parts).groupBy("as_of", "user_id", "event_date", "item_id")
+    once = repeated.agg(F.max("moment").alias("moment"), F.max("came").alias("came"))
     newest_first = F.struct(
         (-F.unix_date("event_date")).alias("day"), (-F.col("moment")).alias("moment"), "item_id", "event_date"
     )
@@ -390,7 +394,7 @@ def sequences(bought: DataFrame, layers: DataFrame | None, plan: Plan, length: i
 
 
 def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
-    """By how much baskets change the count of each two items, from each target's state to the next; an item with itself too.
+    """By how much baskets change the count of each two items from target to target; of an item with itself, too.
 
     A basket is what one delivery brought of it for one day. Old ones weigh less by forward decay: a basket weighs 2 to
     the number of half-lives from the source's first day to its own, a whole number, so that sums are exact, and since

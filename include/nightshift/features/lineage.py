@@ -36,7 +36,7 @@ class State:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be built: the states of `targets`, in time's order, the first upon `base`, each later on the one before."""
+    """What is to be built: the states of `targets`, in time's order, the first upon `base`, others on each other."""
 
     base: dt.date | None
     targets: tuple[dt.date, ...]
@@ -116,7 +116,7 @@ def record(lake: Lake, states: Sequence[State]) -> int:
 
 
 def forget(lake: Lake, days: Sequence[dt.date]) -> None:
-    """Take these days off the record before their partitions change, so that half a change is never taken for a state."""
+    """Take these days off the record before their partitions change: half a change must not be taken for a state."""
     if set(days) & {state.run_date for state in load_states(lake)}:
         lake.replace(LINEAGE, list(days), SCHEMA.empty_table())
 

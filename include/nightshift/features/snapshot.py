@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import sqlglot
 
+from nightshift.features.definitions import USER_ITEM
+from nightshift.features.lineage import LINEAGE, layers, load_states
+from nightshift.features.measures import ALIVE
 from nightshift.lake import Lake
+from nightshift.runs import StepError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Versions = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -32,27 +45,80 @@ class Snapshot:
     cooccurrence: pd.DataFrame
 
 
-def load_snapshot(lake: Lake, run_date: dt.date, as_of: dt.date, versions: Mapping[str, int] | None = None) -> Snapshot:
-    """The features that the night of `run_date` committed for one of its cut-offs.
+def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> Snapshot:
+    """The features as of a day that a night has committed.
 
     Args:
-        versions: table -> Delta version to read; the newest where it names none.
+        versions: table -> Delta version to read, as a manifest names them; the newest where it names none.
+
+    Raises:
+        StepError: there is no state of that day.
     """
     versions = versions or {}
-
-    def read(table: str, keys: list[str], ascending: list[bool] | None = None) -> pd.DataFrame:
-        where = [("run_date", "=", run_date.isoformat()), ("as_of", "=", as_of.isoformat())]
-        frame = lake.pandas(table, where=where, version=versions.get(table)).drop(columns=["run_date", "as_of"])
-        return frame.sort_values(keys, ascending=ascending or True, kind="stable", ignore_index=True)
-
+    states = load_states(lake, versions.get(LINEAGE))
+    if as_of not in {state.run_date for state in states}:
+        raise StepError(f"no features as of {as_of}: python -m jobs.build_features --run-date {as_of} makes them")
+    chain = layers(states, as_of)
     return Snapshot(
         as_of=as_of,
-        users=read("user_features", ["user_id"]),
-        items=read("item_features", ["item_id"]),
-        pairs=read("user_item_features", ["user_id", "item_id"]),
-        sequences=read("user_sequences", ["user_id"]),
-        cooccurrence=read("cooccurrence", ["item_id", "score", "neighbour_id"], [True, False, True]),
+        users=_whole(lake, "user_features", as_of, ["user_id"], versions),
+        items=_whole(lake, "item_features", as_of, ["item_id"], versions),
+        pairs=_pairs(lake, chain, versions),
+        sequences=_sequences(lake, chain, versions),
+        cooccurrence=_whole(lake, "cooccurrence", as_of, ["item_id", "score desc", "neighbour_id"], versions),
     )
+
+
+def _whole(lake: Lake, table: str, as_of: dt.date, order: Sequence[str], versions: Versions) -> pd.DataFrame:
+    """A day's partition of a table that has every row in it, without what only the next night reads."""
+    with _rows(lake, table, [as_of], versions) as rows:
+        return (
+            rows.sql(f"select * exclude (run_date), from rows order by {', '.join(order)}")
+            .df()
+            .drop(columns="state", errors="ignore")
+        )
+
+
+def _pairs(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
+    features = ", ".join(f"{_duckdb(f.expression)}::{f.type} as {f.name}" for f in USER_ITEM)
+    newest = _newest(chain, "user_id, item_id")
+    with _rows(lake, "user_item_features", chain, versions) as rows:
+        rows.execute(f"create view newest as select *, date '{chain[0]}' as as_of from rows {newest}")
+        return rows.sql(f"select user_id, item_id, {features} from newest where {ALIVE} order by user_id, item_id").df()
+
+
+def _sequences(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
+    ago = f"list_transform(days, lambda day: date_diff('day', day, date '{chain[0]}'))"
+    with _rows(lake, "user_sequences", chain, versions) as rows:
+        newest = _newest(chain, "user_id")
+        return rows.sql(f"select user_id, items, {ago} as days_ago from rows {newest} order by user_id").df()
+
+
+def _newest(chain: Sequence[dt.date], keys: str) -> str:
+    """The clause that keeps the row of the newest layer; a single layer has no other."""
+    ranked = f"row_number() over (partition by {keys} order by run_date desc)"
+    return f"qualify {ranked} = 1" if len(chain) > 1 else ""
+
+
+@contextmanager
+def _rows(lake: Lake, table: str, days: Sequence[dt.date], versions: Versions) -> Iterator[DuckDBPyConnection]:
+    """A DuckDB with the view `rows`: these days' partitions of a table."""
+    import duckdb
+
+    files = lake.files(table, [("run_date", "in", list(days))], versions.get(table))
+    with duckdb.connect() as database:
+        if files:
+            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+            database.execute(f"create view rows as from read_parquet([{listed}], hive_partitioning = true)")
+        else:
+            database.register(
+                "rows", pa.schema(lake.open(table, versions.get(table)).schema().to_arrow()).empty_table()
+            )
+        yield database
+
+
+def _duckdb(expression: str) -> str:
+    return sqlglot.transpile(expression, read="spark", write="duckdb")[0]
 
 
 def load_interactions(lake: Lake, until: dt.date, version: int | None = None) -> pd.DataFrame:

@@ -16,7 +16,7 @@ FEATURES = ("user_features", "item_features")
 
 # Identify a row or date it, or are another column in other words: nothing to compare between windows.
 NOT_COMPARED = frozenset({
-    "run_date", "as_of", "event_id", "user_id", "item_id", "basket_id", "neighbour_id", "similar_id", "event_date",
+    "run_date", "event_id", "user_id", "item_id", "basket_id", "neighbour_id", "similar_id", "event_date",
     "event_time", "weight", "rank", "reason", "items", "days_ago",
 })  # fmt: skip
 
@@ -133,9 +133,9 @@ def _snapshot(lake: Lake, table: str, window: Window) -> pd.DataFrame | None:
     """The features that the latest night in the window had of its own run date."""
     days = [day for day in _up_to(lake.run_dates(table), window.end) if day >= window.start.isoformat()]
     for day in sorted(days, reverse=True):
-        rows = lake.pandas(table, where=[("run_date", "=", day), ("as_of", "=", day)])
+        rows = lake.pandas(table, where=[("run_date", "=", day)])
         if len(rows):
-            return rows
+            return rows.drop(columns="state", errors="ignore")
     return None
 
 

@@ -68,7 +68,7 @@ def _users(lake: Lake, night: Night, folder: Path) -> pd.DataFrame:
     day = night.run_date.isoformat()
     if day in lake.run_dates("user_features"):
         columns = ["user_id", "baskets_all", "days_since_last", *night.settings.source.user_attributes]
-        features = lake.pandas("user_features", columns, [("run_date", "=", day), ("as_of", "=", day)])
+        features = lake.pandas("user_features", columns, [("run_date", "=", day)])
         listed = listed.merge(features, on="user_id").sort_values(["baskets_all", "user_id"])
     return listed.reset_index(drop=True)
 

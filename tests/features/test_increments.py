@@ -1,0 +1,114 @@
+"""Increments give, row by row, what a rebuild from all events gives, and what is computed without any state."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nightshift.config.settings import Engine
+from nightshift.features.lineage import load_lineage
+from nightshift.lake import Lake, engine
+from tests.features.history import SETTINGS, Event, advance, bring, state_as_of, tables_as_of
+
+JUNE = [dt.date(2011, 6, n) for n in range(1, 31)]
+
+
+def a_history(seed: int, rows: int = 120) -> list[Event]:
+    """Random events with all that goes wrong: late rows, returns, large baskets, missing prices and changing titles."""
+    dice = random.Random(seed)
+    found = []
+    for number in range(rows):
+        day = dice.randint(1, 30)
+        late = dice.choice([0] * 9 + [1, 3, 12])
+        found.append(
+            Event(
+                user=dice.choice("uvwx"),
+                item=dice.choice("ABCDEF"),
+                day=day,
+                basket=f"b{day}-{dice.randint(1, 2)}",
+                price=dice.choice([None, 0.35, 1.25, 7.0]),
+                quantity=dice.choice([1.0, 6.0, 0.125]),
+                weight=dice.choice([1.0, 1.0, 1.0, 2.5, -1.0, 0.0]),
+                title=dice.choice([None, "", f"Name {number}", "Name"]),
+                country=dice.choice(["GB", "FR"]),
+                known=min(30, day + late),
+                hour=dice.randint(0, 23),
+            )
+        )
+    return found
+
+
+def same(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> None:
+    assert set(one) == set(other)
+    for name, frame in one.items():
+        assert as_text(frame) == as_text(other[name]), name
+
+
+def as_text(frame: pd.DataFrame) -> list[str]:
+    """Every row, to the last bit of each figure."""
+    return [json.dumps(row, default=lambda value: repr(value)) for row in frame.astype(object).to_dict("records")]
+
+
+@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10_000), nights=st.sets(st.integers(1, 29), min_size=1, max_size=3))
+def test_increments_equal_a_rebuild_row_by_row(
+    warm_engine: Engine, tmp_path_factory: pytest.TempPathFactory, seed: int, nights: set[int]
+) -> None:
+    """On whatever days a state was built on the way, and however many days a step took."""
+    history, last = a_history(seed), JUNE[-1]
+    grown, rebuilt = (Lake(tmp_path_factory.mktemp(name)) for name in ("grown", "rebuilt"))
+    bring(grown, history)
+    bring(rebuilt, history)
+    with engine.session(warm_engine, grown.root) as spark:
+        for night in sorted(nights):
+            advance(spark, grown, JUNE[night - 1])
+        assert advance(spark, grown, last).base == JUNE[max(nights) - 1]
+        assert advance(spark, rebuilt, last, rebuild=True).base is None
+    same(tables_as_of(grown, last), tables_as_of(rebuilt, last))
+    same(state_as_of(grown, last), state_as_of(rebuilt, last))
+
+
+def test_a_correction_is_built_from_the_last_night_that_it_leaves_standing(warm_engine: Engine, tmp_path: Path) -> None:
+    history = a_history(7)
+    corrected = [replace(event, quantity=event.quantity * 3, item="A") if event.run_date == JUNE[14] else event
+                 for event in history]  # fmt: skip
+    lake, fresh = Lake(tmp_path / "corrected"), Lake(tmp_path / "fresh")
+    bring(lake, history)
+    bring(fresh, corrected)
+    with engine.session(warm_engine, tmp_path) as spark:
+        advance(spark, lake, JUNE[9], JUNE[19], JUNE[24])
+        bring(lake, [event for event in corrected if event.run_date == JUNE[14]])
+        assert load_lineage(lake, SETTINGS).stale() == [JUNE[19], JUNE[24]], "the nights that knew the wrong rows"
+        assert advance(spark, lake, JUNE[9], JUNE[29]).base == JUNE[9]
+        advance(spark, fresh, JUNE[29])
+    same(tables_as_of(lake, JUNE[29]), tables_as_of(fresh, JUNE[29]))
+
+
+def test_a_night_reads_its_day_and_those_that_leave_a_window(warm_engine: Engine, tmp_path: Path) -> None:
+    """History in between can be gone altogether."""
+    lake, whole = Lake(tmp_path / "part"), Lake(tmp_path / "whole")
+    history = [replace(event, known=event.day) for event in a_history(3)]
+    for each in (lake, whole):
+        bring(each, history)
+    with engine.session(warm_engine, tmp_path) as spark:
+        for each in (lake, whole):
+            advance(spark, each, JUNE[28])
+        needed = {JUNE[29], *[JUNE[29] - dt.timedelta(days=days) for days in (1, 7, 28, 60, 90)]}
+        lake.replace("events", [day for day in JUNE if day not in needed], nothing(lake))
+        assert len(lake.run_dates("events")) <= 4
+        for each in (lake, whole):
+            assert advance(spark, each, JUNE[29]).base == JUNE[28]
+    same(tables_as_of(lake, JUNE[29]), tables_as_of(whole, JUNE[29]))
+
+
+def nothing(lake: Lake) -> Any:
+    return lake.arrow("events").slice(0, 0)
