@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from benchmarks.measure import Cost, costs, interleaved, median, report, spread
 from benchmarks.options import parser
 from nightshift.config import load
 from nightshift.contracts import check
-from nightshift.lake import Lake, Staged
+from nightshift.lake import Lake
+from nightshift.lake.stages import open_stage
 from nightshift.runs import Night, open_night
 
 HISTORY_DAYS = 60
@@ -40,7 +40,8 @@ def main(argv: list[str] | None = None) -> None:
         settings = load(write_config(shop, folder, "parquet"))
         night = open_night(settings, shop.first_day + dt.timedelta(days=HISTORY_DAYS), home=folder / "home")
         lake = Lake(night.home / "lake")
-        fill_lake(shop, lake, [shop.first_day + dt.timedelta(days=n) for n in range(HISTORY_DAYS)])
+        days = [shop.first_day + dt.timedelta(days=n) for n in range(HISTORY_DAYS)]
+        fill_lake(shop, lake, settings.source, days)
         one_size(night, lake, 1_000)  # what is imported and made ready once is not counted
         found = interleaved(
             args.repeats, {str(size): partial(one_size, night, lake, size) for size in sorted(args.rows)}
@@ -54,7 +55,7 @@ def one_size(night: Night, lake: Lake, size: int) -> dict[str, Cost]:
     plain = Shop(events_a_day=size)
     factor = plain.baskets(night.run_date) * plain.lines_a_basket / size  # of the season, on that day
     shop = Shop(events_a_day=max(10, round(size / factor)), users=max(1_000, size // 5))
-    staged = Staged("events", f"stage-{uuid.uuid4().hex}", (night.run_date.isoformat(),))
+    staged = open_stage(lake.path("events"), (night.run_date.isoformat(),))
     with costs() as write:
         rows = write_partition(shop, lake.path("events") / staged.folder, night.run_date)
     write.told = {"rows": rows, "bytes": sum(file.stat().st_size for file in lake.staged_files(staged))}

@@ -67,7 +67,7 @@ class Company:
             return
         days = [self.shop.first_day + dt.timedelta(days=n) for n in range(history_days)]
         with costs() as cost:
-            rows = fill_lake(self.shop, self.lake, days, workers)
+            rows = fill_lake(self.shop, self.lake, self.settings.source, days, workers)
         say(f"{history_days} days of history, {rows:,} rows, put in the lake in {cost.seconds:.0f} s")
         built = self.step("build_features", days[-1])
         say(f"features as of {days[-1]} from all of it in {built.seconds:.0f} s")

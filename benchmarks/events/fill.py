@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -19,7 +18,10 @@ from benchmarks.events.day import SCHEMA, Rows
 from benchmarks.events.draws import Words, draw
 from benchmarks.events.files import sound_rows
 from benchmarks.events.shop import Shop
+from nightshift.config.settings import Source
 from nightshift.lake import EVENTS_COLUMNS, Lake, Staged, Table, ingest_counts_table, quarantine_table
+from nightshift.lake.stages import open_stage
+from nightshift.landing.figures import day_figures
 
 events_table = Table("events", EVENTS_COLUMNS | dict.fromkeys(("title", "kind", "country"), "string"))
 """As `nightshift.lake.events_table` declares it under the configuration that `files.write_config` writes."""
@@ -30,7 +32,12 @@ HEX = np.frombuffer(b"0123456789ABCDEF", np.uint8)
 
 
 def fill_lake(
-    shop: Shop, lake: Lake, days: Sequence[dt.date], workers: int = 1, days_a_commit: int = DAYS_A_COMMIT
+    shop: Shop,
+    lake: Lake,
+    source: Source,
+    days: Sequence[dt.date],
+    workers: int = 1,
+    days_a_commit: int = DAYS_A_COMMIT,
 ) -> int:
     """Commit the events and counts of `days`, many run dates a transaction. Returns the rows.
 
@@ -40,11 +47,11 @@ def fill_lake(
     with ProcessPoolExecutor(max_workers=workers) as pool:
         for first in range(0, len(days), days_a_commit):
             part = list(days[first : first + days_a_commit])
-            folder = lake.path("events") / f"stage-{uuid.uuid4().hex}"
-            rows = list(pool.map(partial(write_partition, shop, folder), part))
-            staged = Staged("events", folder.name, tuple(day.isoformat() for day in part))
+            staged = open_stage(lake.path("events"), tuple(day.isoformat() for day in part))
+            rows = list(pool.map(partial(write_partition, shop, lake.path("events") / staged.folder), part))
+            found = counts(lake, source, staged, dict(zip(part, rows, strict=True)))
             lake.commit(staged, events_table)
-            lake.replace("ingest_counts", part, counts(shop, lake, part, rows))
+            lake.replace("ingest_counts", part, found)
             total += sum(rows)
     if not lake.exists("quarantine"):
         lake.replace("quarantine", list(days), quarantine_table.arrow.empty_table())
@@ -104,13 +111,9 @@ def _hexadecimal(words: Words) -> npt.NDArray[np.uint8]:
     return np.stack([HEX[octets >> 4], HEX[octets & 15]], axis=2).reshape(-1, 16)
 
 
-def counts(shop: Shop, lake: Lake, days: Sequence[dt.date], rows: Sequence[int]) -> pa.Table:
-    """The days' rows of `ingest_counts`."""
-    columns = {
-        "run_date": list(days),
-        "rows_in": list(rows),
-        "kept": list(rows),
-        "quarantined": [0] * len(days),
-        "duplicates": [0] * len(days),
-    }
-    return pa.table(columns, schema=ingest_counts_table.arrow)
+def counts(lake: Lake, source: Source, staged: Staged, rows: dict[dt.date, int]) -> pa.Table:
+    """The staged days' rows of `ingest_counts`."""
+    figures = day_figures(lake, staged, source)
+    nothing = {"quarantined": 0, "duplicates": 0, "repeats_back": 0}
+    lines = [{"run_date": day, "rows_in": n, "kept": n, **nothing, **figures[day]} for day, n in rows.items()]
+    return pa.Table.from_pylist(lines, schema=ingest_counts_table.arrow)

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.events import Drift, Flaws, Shop
 from benchmarks.events.__main__ import main
 from benchmarks.events.day import Day
-from benchmarks.events.files import file_rows, write_day
+from benchmarks.events.files import file_rows, write_config, write_day
 from benchmarks.events.fill import events_table, fill_lake
 from nightshift.config import load
 from nightshift.lake import Lake
@@ -144,7 +144,8 @@ def test_a_filled_lake_holds_what_the_files_would_have_brought(tmp_path: Path) -
     shop = Shop(events_a_day=2_000, users=200, items=100, groups=4, flaws=Flaws(late=0.05))
     days = [shop.first_day + dt.timedelta(days=n) for n in range(7)]
     lake = Lake(tmp_path / "lake")
-    total = fill_lake(shop, lake, days, days_a_commit=3)
+    source = load(write_config(shop, tmp_path, "parquet")).source
+    total = fill_lake(shop, lake, source, days, days_a_commit=3)
     kept = [write_day(shop, day, tmp_path, "parquet").kept for day in days]
     events = lake.arrow("events")
     assert events.num_rows == total == sum(kept)
@@ -153,6 +154,7 @@ def test_a_filled_lake_holds_what_the_files_would_have_brought(tmp_path: Path) -
     assert all(pc.match_substring_regex(events["event_id"], "^[0-9A-F]{16}-[0-9A-F]{16}$").to_pylist())
     counts = lake.pandas("ingest_counts").sort_values("run_date")
     assert counts["kept"].tolist() == kept
+    assert counts["content"].nunique() == len(days)
     late = pc.greater(pc.days_between(events["event_date"], events["run_date"]), 0)
     assert 0.02 < pc.mean(late.cast(pa.int8())).as_py() < 0.06
 
