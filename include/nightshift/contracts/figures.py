@@ -71,7 +71,7 @@ def _view(con: duckdb.DuckDBPyConnection, suite: Suite, rows: Rows, parameters: 
         con.register("given", rows)
         source = "given"
     else:
-        source = f"read_parquet([{', '.join(literal(str(file)) for file in rows)}], hive_partitioning = false)"
+        source = f"read_parquet([{', '.join(literal(str(file)) for file in rows)}], hive_partitioning = true)"
     extra = [f"{_with(sql, parameters)} AS {name(column)}" for column, sql in suite.columns.items()]
     con.execute(f"CREATE OR REPLACE TEMP VIEW audited AS SELECT {', '.join(['*', *extra])} FROM {source}")
     return {column: kind for column, kind, *_ in con.execute("DESCRIBE audited").fetchall()}

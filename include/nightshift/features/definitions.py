@@ -70,7 +70,7 @@ class Feature:
         }[self.aggregation]
 
     @property
-    def kept(self) -> set[Kept]:
+    def kept(self) -> frozenset[Kept]:
         return kept_by(self.expression)
 
     @property

@@ -7,6 +7,7 @@ which days were added cannot show, since sums run over integers.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -74,13 +75,14 @@ class Kept:
         return Measure(self.name, "") if self.of_pairs else EVENTS[self.name]
 
 
-def kept_by(expression: str) -> set[Kept]:
+@functools.cache
+def kept_by(expression: str) -> frozenset[Kept]:
     """The measures that an expression over a state's columns reads.
 
     Raises:
         ValueError: a name is no measure, or a measure without windows is given one.
     """
-    return {_kept(name) for name in columns_of(expression) - {"as_of"}}
+    return frozenset(_kept(name) for name in columns_of(expression) - {"as_of"})
 
 
 def _kept(column: str) -> Kept:
