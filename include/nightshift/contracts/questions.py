@@ -60,7 +60,7 @@ def _not_null(kwargs: Kwargs, kinds: Kinds) -> Question:
     return Question(
         {
             "table.row_count": "count(*)",
-            "column_values.nonnull.unexpected_count": f"count_if({gone})",
+            "column_values.nonnull.unexpected_count": f"count(*) FILTER (WHERE {gone})",
             "column_values.nonnull.unexpected_values": "CAST(NULL AS VARCHAR[])",
         }
     )
@@ -71,7 +71,7 @@ def _null(kwargs: Kwargs, kinds: Kinds) -> Question:
     return Question(
         {
             "table.row_count": "count(*)",
-            "column_values.null.unexpected_count": f"count_if({there})",
+            "column_values.null.unexpected_count": f"count(*) FILTER (WHERE {there})",
             "column_values.null.unexpected_values": f"min({name(kwargs['column'])}, {EXAMPLES}) FILTER (WHERE {there})",
         }
     )
@@ -86,8 +86,8 @@ def _on_values(metric: str, holds: Callable[[str, Kwargs], str]) -> Ask:
         bad = f"NOT ({gone}) AND NOT ({holds(column, kwargs)})"
         aggregates = {
             "table.row_count": "count(*)",
-            "column_values.nonnull.unexpected_count": f"count_if({gone})",
-            f"{metric}.unexpected_count": f"count_if({bad})",
+            "column_values.nonnull.unexpected_count": f"count(*) FILTER (WHERE {gone})",
+            f"{metric}.unexpected_count": f"count(*) FILTER (WHERE {bad})",
             f"{metric}.unexpected_values": f"min({column}, {EXAMPLES}) FILTER (WHERE {bad})",
         }
         return Question(aggregates)
@@ -108,8 +108,8 @@ def _greater_pair(kwargs: Kwargs, kinds: Kinds) -> Question:
     return Question(
         {
             "table.row_count": "count(*)",
-            f"{metric}.filtered_row_count": f"count_if({asked})",
-            f"{metric}.unexpected_count": f"count_if({bad})",
+            f"{metric}.filtered_row_count": f"count(*) FILTER (WHERE {asked})",
+            f"{metric}.unexpected_count": f"count(*) FILTER (WHERE {bad})",
             f"{metric}.unexpected_values": f"min([{a}, {b}], {EXAMPLES}) FILTER (WHERE {bad})",
         }
     )
@@ -157,7 +157,7 @@ def _aggregate(metric: str, function: str, cast: str = "") -> Ask:
 
 
 def _non_null_proportion(kwargs: Kwargs, kinds: Kinds) -> Question:
-    there = f"count_if(NOT ({missing(kwargs['column'], kinds)}))"
+    there = f"count(*) FILTER (WHERE NOT ({missing(kwargs['column'], kinds)}))"
     return Question({"column.non_null_proportion": f"{there} / nullif(count(*), 0)"})
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from nightshift.ranking.two_stage import FOLDERS, TwoStage
 from nightshift.retrieval.index import index_for
 
 log = logging.getLogger("nightshift.ranking")
+
+Audit = Callable[[pd.DataFrame, pd.DataFrame], None]  # of rows (user, item, label) and their features
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ class Trained:
 
 
 def train_two_stage(
-    snapshots: Sequence[Snapshot], interactions: pd.DataFrame, ranker_labels: pd.DataFrame, settings: Settings
+    snapshots: Sequence[Snapshot],
+    interactions: pd.DataFrame,
+    ranker_labels: pd.DataFrame,
+    settings: Settings,
+    audit: Audit | None = None,
 ) -> Trained:
     """Fit, refresh and rank, as the picture above.
 
@@ -66,6 +72,7 @@ def train_two_stage(
         snapshots: as of T1, T0 and R.
         interactions: positive events; each part looks only at those it may know.
         ranker_labels: user_id, item_id that came together in (T1, T0].
+        audit: is given the ranker's rows before it learns from them, and raises if they are not good enough.
 
     Raises:
         NothingToLearnError: the history before R is too short.
@@ -74,7 +81,7 @@ def train_two_stage(
     clock = _Clock()
     first, curve = fit(early, interactions, settings)
     clock.lap("two_tower")
-    ranker = train_ranker(first, early, ranker_labels, settings)
+    ranker = train_ranker(first, early, ranker_labels, settings, audit)
     clock.lap("ranker")
     tested, tested_curve = fit(middle, interactions, settings, warm_start=first)
     serving, serving_curve = fit(late, interactions, settings, warm_start=tested)
@@ -84,7 +91,9 @@ def train_two_stage(
     return Trained(holdout, replace(holdout, two_tower=serving), curves, clock.seconds)
 
 
-def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, settings: Settings) -> Ranker:
+def train_ranker(
+    two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, settings: Settings, audit: Audit | None = None
+) -> Ranker:
     """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels.
 
     Raises:
@@ -113,7 +122,11 @@ def train_ranker(two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, 
         keep.sum(),
         relevant.sum(),
     )
-    ranker = fit_ranker(assemble(candidates, coded, users), relevant.astype(np.int8), groups[groups > 0], settings)
+    features = assemble(candidates, coded, users)
+    if audit:
+        user = users[candidates["row"].to_numpy()]
+        audit(pd.DataFrame({"user": user, "item": candidates["item"].to_numpy(), "label": relevant * 1}), features)
+    ranker = fit_ranker(features, relevant.astype(np.int8), groups[groups > 0], settings)
     about = {"as_of": snapshot.as_of.isoformat(), "candidates": settings.candidates.model_dump(mode="json")}
     return replace(ranker, about={**ranker.about, **about})
 
