@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import jobs.ingest
 from jobs.ingest import reconcile
+from nightshift import landing
 from nightshift.config.settings import Engine
 from nightshift.runs import StepError
 from tests.landing.shop import Shop, line
@@ -43,9 +44,14 @@ def test_a_row_lost_between_file_and_lake_stops_the_night(
 ) -> None:
     shop = Shop(tmp_path, warm_engine)
     shop.deliver(1, [line("1", "ann", "A", "01 09:00"), line("2", "bob", "B", "01 10:00")])
-    all_of_them = jobs.ingest.first_of_each
-    monkeypatch.setattr(jobs.ingest, "first_of_each", lambda events: all_of_them(events).where("item_id <> 'B'"))
-    monkeypatch.setattr(jobs.ingest, "count_rows", lambda source, file: 1)
+    all_of_them, whole = landing.once_a_day, landing.delivered
+    monkeypatch.setattr(landing, "once_a_day", lambda events: all_of_them(events).where("item_id <> 'B'"))
+
+    def blind(*of: Any) -> landing.Delivery:
+        delivery = whole(*of)
+        return replace(delivery, looks=[replace(look, rows=1) for look in delivery.looks])
+
+    monkeypatch.setattr(landing, "delivered", blind)
     with pytest.raises(StepError, match="the files have 1, 2 were judged, 1 were found to be repeated"):
         shop.ingest(1)
 

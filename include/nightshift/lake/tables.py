@@ -49,8 +49,30 @@ def events_table(source: Source) -> Table:
     return Table("events", EVENTS_COLUMNS | attributes)
 
 
-quarantine_table = Table("quarantine", {"reason": "string", "raw": "string", "source_file": "string"})
+quarantine_table = Table(
+    "quarantine",
+    {
+        "reason": "string",
+        "value": "string",  # what the reason is about, where it is about one value
+        "raw": "string",  # the line as it came; of a Parquet row its columns as JSON
+        "header": "string",  # the line that names a CSV line's fields
+        "source_file": "string",
+        "event_date": "date",  # the business day of its time, where it has one
+    },
+)
 
 ingest_counts_table = Table(
-    "ingest_counts", {"rows_in": "bigint", "kept": "bigint", "quarantined": "bigint", "duplicates": "bigint"}
+    "ingest_counts",
+    {
+        "rows_in": "bigint",
+        "kept": "bigint",
+        "quarantined": "bigint",
+        "duplicates": "bigint",
+        "repeats_back": "bigint",  # days back to the oldest event that an earlier day's file had brought; 0: none
+        "late": "bigint",  # kept events of an earlier day than the run date
+        "mean_price": "double",  # over the kept events that have one
+        "mean_quantity": "double",  # without its sign
+        "mean_hour": "double",  # since the run date's midnight in the source's zone, of its own events
+        "content": "string",  # identity of the kept events, whatever their order and files
+    },
 )

@@ -1,6 +1,39 @@
-"""From a company's own rows to events: read, map, judge by the contract, count."""
+"""From a company's own rows to events: look at the files, read, judge by the contract, take out repetitions, count.
 
-from nightshift.landing.events import business_days, first_of_each, judge
-from nightshift.landing.source import DayFile, count_rows, day_files, read_rows
+`delivery` says what there is to read, `files` and `columns` whether it can be, `source` makes rows of it, `events`
+judges them, `repetitions` keeps an event once, `figures` and `verdicts` say what came of a day.
+"""
 
-__all__ = ["DayFile", "business_days", "count_rows", "day_files", "first_of_each", "judge", "read_rows"]
+from nightshift.landing.delivery import Delivery, delivered, events_of_gone_days, lines_of_gone_days
+from nightshift.landing.events import business_days, judge, once_a_day, refused_rows, sound_rows
+from nightshift.landing.figures import dates_of, day_figures, garbled_attributes, refusals
+from nightshift.landing.files import DayFile, Look, day_files, look_at
+from nightshift.landing.repetitions import drop_repeated, later_days_that_share
+from nightshift.landing.source import read_rows
+from nightshift.landing.verdicts import refuse_another_days_file, tell_garbled, tell_refusals
+
+__all__ = [
+    "DayFile",
+    "Delivery",
+    "Look",
+    "business_days",
+    "dates_of",
+    "day_figures",
+    "day_files",
+    "delivered",
+    "drop_repeated",
+    "events_of_gone_days",
+    "garbled_attributes",
+    "judge",
+    "later_days_that_share",
+    "lines_of_gone_days",
+    "look_at",
+    "once_a_day",
+    "read_rows",
+    "refusals",
+    "refuse_another_days_file",
+    "refused_rows",
+    "sound_rows",
+    "tell_garbled",
+    "tell_refusals",
+]

@@ -1,4 +1,4 @@
-"""Which rows are events: each is judged by the contract, and of repetitions the first is the event."""
+"""Which rows are events: each is judged by the contract."""
 
 from __future__ import annotations
 
@@ -8,55 +8,58 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from nightshift.config.settings import EventType, Source
-from nightshift.lake import events_table
-from nightshift.landing.source import UNREADABLE
+from nightshift.lake import events_table, quarantine_table
+from nightshift.landing.columns import type_columns
+from nightshift.landing.encoding import garbled
+from nightshift.landing.source import ORIGIN, UNREADABLE
+
+NO_TYPE = "fits no event type"
+AFTER = "time is after its run date"
+GARBLED_TEXT = "holds garbled text"
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
 def judge(rows: DataFrame, source: Source) -> DataFrame:
-    """Every row as an event, with the `reason` why it cannot be one, if there is any.
+    """Every row as an event, and what is said against it.
 
     Args:
         rows: as `read_rows` gives them.
 
     Returns:
-        The columns of `events_table`, `run_date`, `reason`, `raw`, `source_file`. Rows that are equal in everything an
-        event has share its `event_id`.
+        The columns of `events_table`, `run_date`, and in the struct `_refused` those of `quarantine_table`, of which
+        `reason` is NULL where the row is an event. Rows that are equal in everything an event has share its
+        `event_id`.
     """
     from pyspark.sql import functions as F
 
-    mapped = rows.select(*_event_columns(source), _broken_rule(source).alias("broken"), "_run_date", "_file", "_raw")
-    end_of_day = F.to_utc_timestamp(F.date_add("_run_date", 1).cast("timestamp"), source.timezone)
-    absent = [
-        F.when(F.col(name).isNull(), f"{name} is missing or unreadable")
-        for name in ("user_id", "item_id", "event_time", "quantity")
-    ]
-    reason = F.coalesce(
-        F.col("broken"),
-        *absent,
-        F.when(F.col("event_type").isNull(), "fits no event type"),
-        F.when(F.col("event_time") >= end_of_day, "time is after its run date"),
+    fields = [name for name in events_table(source).columns if name != "event_id"]
+    mapped = rows.select(
+        *_event_columns(source), _first_broken(source).alias("_broken"), _told_by_types(source), *ORIGIN
     )
-    identity = [name for name in events_table(source).columns if name != "event_id"]
-    return mapped.select(
-        _fingerprint(identity).alias("event_id"),
-        *identity,
-        reason.alias("reason"),
-        F.col("_run_date").alias("run_date"),
-        F.col("_raw").alias("raw"),
-        F.col("_file").alias("source_file"),
+    judged = mapped.withColumn("_verdict", F.coalesce(F.col("_broken"), *_not_an_event(source)))
+    told = {"reason": "_verdict.reason", "value": "_verdict.value", "raw": "_raw", "header": "_header",
+            "source_file": "_file", "event_date": "event_date"}  # fmt: skip
+    refused = F.struct(*[F.col(told[name]).alias(name) for name in quarantine_table.columns])
+    return judged.select(
+        _fingerprint(fields).alias("event_id"), *fields, F.col("_run_date").alias("run_date"), refused.alias("_refused")
     )
 
 
-def first_of_each(events: DataFrame) -> DataFrame:
-    """One row an event: of its repetitions the one that was delivered first, by run date."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
+def sound_rows(judged: DataFrame) -> DataFrame:
+    """The rows that are events, with their run date."""
+    return judged.where("_refused.reason is null").drop("_refused")
 
-    delivered = Window.partitionBy("event_id").orderBy("run_date")
-    return events.withColumn("place", F.row_number().over(delivered)).where("place = 1").drop("place")
+
+def refused_rows(judged: DataFrame) -> DataFrame:
+    """The rows that are not, as `quarantine_table` holds them, with their run date."""
+    return judged.where("_refused.reason is not null").select("_refused.*", "run_date")
+
+
+def once_a_day(events: DataFrame) -> DataFrame:
+    """Of an event's repetitions within a day, one: they are equal in everything an event has."""
+    return events.dropDuplicates(["event_id", "run_date"])
 
 
 def _fingerprint(columns: list[str]) -> Column:
@@ -115,15 +118,57 @@ def _number(column: Column) -> Column:
     return F.when(F.isnan(double) | (F.abs(double) == float("inf")), None).otherwise(double)
 
 
-def _broken_rule(source: Source) -> Column:
-    """The first rule that a row breaks; a rule that cannot be told is broken."""
+def _first_broken(source: Source) -> Column:
+    """What is wrong with the row before it is an event: its line, or the first rule it breaks.
+
+    A rule that cannot be told is broken.
+    """
     from pyspark.sql import functions as F
 
+    unreadable = F.when(F.col(UNREADABLE).isNotNull(), _verdict(F.col(UNREADABLE), F.col("_value")))
     rules = [
-        F.when(~F.coalesce(F.expr(f"cast(({rule}) as boolean)"), F.lit(False)), name)
+        F.when(~F.coalesce(F.expr(f"cast(({rule}) as boolean)"), F.lit(False)), _verdict(F.lit(name)))
         for name, rule in source.contract.items()
     ]
-    return F.coalesce(F.when(F.col(UNREADABLE).isNotNull(), "line is unreadable"), *rules, F.lit(None).cast("string"))
+    return F.coalesce(unreadable, *rules)
+
+
+def _not_an_event(source: Source) -> list[Column]:
+    """What an event cannot be without, over its own fields."""
+    from pyspark.sql import functions as F
+
+    end_of_day = F.to_utc_timestamp(F.date_add("_run_date", 1).cast("timestamp"), source.timezone)
+    after = (F.col("event_time") >= end_of_day) | (F.col("event_date") > F.col("_run_date"))
+    return [
+        *[
+            F.when(F.col(name).isNull(), _verdict(F.lit(f"{name} is missing or unreadable")))
+            for name in ("user_id", "item_id", "event_time", "quantity")
+        ],
+        *[
+            F.when(garbled(F.col(name)), _verdict(F.lit(f"{name} {GARBLED_TEXT}"), F.col(name)))
+            for name in ("user_id", "item_id", "basket_id")
+        ],
+        F.when(F.col("event_type").isNull(), _verdict(F.lit(NO_TYPE), F.col("_type_columns"))),
+        F.when(after, _verdict(F.lit(AFTER), F.date_format("event_time", "yyyy-MM-dd HH:mm:ss'Z'"))),
+    ]
+
+
+def _told_by_types(source: Source) -> Column:
+    """The values that an event's type is told by, as `action=look`."""
+    from pyspark.sql import functions as F
+
+    told = [
+        F.concat(F.lit(f"{name}="), F.coalesce(F.col(name).cast("string"), F.lit("none")))
+        for name in type_columns(source)
+    ]
+    return F.concat_ws(", ", *told).alias("_type_columns")
+
+
+def _verdict(reason: Column, value: Column | None = None) -> Column:
+    from pyspark.sql import functions as F
+
+    value = F.lit(None) if value is None else value
+    return F.struct(reason.alias("reason"), value.cast("string").alias("value"))
 
 
 def business_days(first: dt.date, last: dt.date) -> list[dt.date]:

@@ -1,147 +1,216 @@
-"""The source's daily files as rows: the raw line, where it came from, and the source's own columns."""
+"""The source's rows: the source's own columns, the raw line, where it came from, and why it cannot be taken apart.
+
+A record of a text file is one line, as in Spark's own reader: a line ends with \\n or \\r\\n, and a quoted text that
+goes over the end of its line makes its lines unreadable.
+"""
 
 from __future__ import annotations
 
 import csv
-import datetime as dt
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import fsspec
-
 from nightshift.config.settings import Source
-from nightshift.config.sql import columns_of
+from nightshift.landing.columns import needed_columns
+from nightshift.landing.files import BYTE_ORDER_MARK, Look
 from nightshift.runs import StepError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
-UNREADABLE = "_unreadable"  # a column: the line, where it cannot be taken apart
-BYTE_ORDER_MARK = "\ufeff"  # some programs begin a file with it
-ORIGIN = ("_run_date", "_file", "_raw")  # columns beside the source's own
-
-
-@dataclass(frozen=True)
-class DayFile:
-    """The file of one run date."""
-
-    run_date: dt.date
-    address: str
+UNREADABLE = "_unreadable"  # a column: why the row cannot be taken apart
+ORIGIN = ("_run_date", "_file", "_header", "_raw")  # columns beside the source's own
+PROBLEM = (UNREADABLE, "_value")
+CORRUPT = "_corrupt"
+WHOLE = ("tinyint", "byte", "smallint", "short", "int", "integer", "bigint", "long")
 
 
-def day_files(source: Source, folder: Path, days: Iterable[dt.date]) -> list[DayFile]:
-    """The files of `days`, in their order. A day without a file is left out where the source says it may be.
+def read_rows(spark: SparkSession, source: Source, looks: Sequence[Look]) -> DataFrame:
+    """All rows of these files: the columns that the configuration reads, those of `ORIGIN` and those of `PROBLEM`.
 
     Args:
-        source: says where a day's file lies; an address that is not a URL is relative to `folder`.
-
-    Raises:
-        StepError: a day has no file, and must have one.
+        looks: at least one, as `look_at` gives them.
     """
-    found = []
-    for day in days:
-        address = source.address.format(run_date=day)
-        if "://" not in address:
-            address = str(folder / address)
-        filesystem, path = fsspec.core.url_to_fs(address)
-        if filesystem.exists(path):
-            found.append(DayFile(day, address))
-        elif source.when_missing == "stop":
-            raise StepError(
-                f"no file for {day}: {address}. Deliver it, or set source.when_missing: empty if days may have none."
-            )
-    return found
-
-
-def needed_columns(source: Source) -> list[str]:
-    """The source's columns that the configuration reads, sorted."""
-    expressions = [value for value in source.columns.model_dump().values() if value is not None]
-    expressions += [kind.when for kind in source.event_types]
-    expressions += [*source.contract.values(), *source.item_attributes.values(), *source.user_attributes.values()]
-    return sorted(set().union(*map(columns_of, expressions)))
-
-
-def read_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> DataFrame:
-    """All rows of `files`: the source's columns, and `_run_date`, `_file`, `_raw`, `_unreadable`.
-
-    Raises:
-        StepError: a file lacks a column that the configuration reads.
-    """
-    from pyspark.sql import functions as F
-
-    parse = {"csv": _csv_rows, "jsonl": _jsonl_rows, "parquet": _parquet_rows}[source.format]
-    rows = parse(spark, source, files)
-    spellings = [(file.run_date, name) for file in files for name in _spellings(file.address)]
-    days = spark.createDataFrame(spellings, "_run_date date, _file string")
-    return rows.join(F.broadcast(days), "_file", "left")
-
-
-def _csv_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> DataFrame:
-    """One read for all files that share a header line. A record is a line, as in Spark's own reader by default."""
-    from pyspark.sql import functions as F
-
+    if source.format == "parquet":
+        return _parquet_rows(spark, source, looks)
     frames = []
-    headed = sorted((_header(file.address), file.address) for file in files)
-    for header, group in itertools.groupby(headed, key=lambda pair: pair[0]):
-        addresses = [address for _, address in group]
-        names = next(csv.reader([header], delimiter=source.delimiter)) if header else []
-        _require_columns(source, names, addresses[0])
-        options = {"sep": source.delimiter, "columnNameOfCorruptRecord": UNREADABLE, "mode": "PERMISSIVE"}
-        lines = spark.read.text(addresses).select(
-            F.regexp_replace("value", f"^{BYTE_ORDER_MARK}", "").alias("value"),
-            F.col("_metadata.file_path").alias("_file"),
-        )
-        lines = lines.where((F.col("value") != "") & (F.col("value") != header))
-        row = F.from_csv("value", F.lit(_ddl(source, names)), options)
-        lines = lines.select("_file", F.col("value").alias("_raw"), row.alias("row"))
-        frames.append(lines.select("_file", "_raw", "row.*"))
-    return reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+    for header, group in groupby(sorted(looks, key=lambda look: look.header), key=lambda look: look.header):
+        some = list(group)
+        lines = text_lines(spark, [look.file.address for look in some])
+        frames.append(rows_of_lines(source, _dated(spark, lines, some), header))
+    return _union(frames)
 
 
-def _jsonl_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> DataFrame:
+def rows_of_lines(source: Source, lines: DataFrame, header: str) -> DataFrame:
+    """Rows from raw lines that are of the same header.
+
+    Args:
+        lines: `_run_date`, `_file` and `_raw`; a Parquet row's is JSON.
+        header: empty, but for CSV.
+    """
     from pyspark.sql import functions as F
 
-    lines = spark.read.text([file.address for file in files]).where(F.col("value") != "")
-    schema = _ddl(source, needed_columns(source))
-    row = F.from_json("value", F.lit(schema), {"columnNameOfCorruptRecord": UNREADABLE, "mode": "PERMISSIVE"})
-    lines = lines.select(F.col("_metadata.file_path").alias("_file"), F.col("value").alias("_raw"), row.alias("row"))
-    return lines.select("_file", "_raw", "row.*")
+    lines = lines.withColumn("_header", F.lit(header or None).cast("string"))
+    if source.format != "csv":
+        return _parsed(source, lines, needed_columns(source), F.from_json, {})
+    names = next(csv.reader([header], delimiter=source.delimiter))
+    rows = _parsed(source, lines.where(F.col("_raw") != header), names, F.from_csv, {"sep": source.delimiter})
+    open_quote = F.col("_raw").rlike(_open_quote(source.delimiter))
+    reason = F.when(open_quote, "quote is not closed: a record is one line").otherwise(F.col(UNREADABLE))
+    return rows.withColumn(UNREADABLE, reason)
 
 
-def _parquet_rows(spark: SparkSession, source: Source, files: Sequence[DayFile]) -> DataFrame:
-    """A Parquet row has no line: its columns as JSON stand for it."""
+def text_lines(spark: SparkSession, addresses: Sequence[str]) -> DataFrame:
+    """`_file` and `_raw` of each line that is not empty, as `files` counts them. What is no UTF-8 becomes U+FFFD."""
     from pyspark.sql import functions as F
 
-    frame = spark.read.option("mergeSchema", "true").parquet(*[file.address for file in files])
-    _require_columns(source, frame.columns, files[0].address)
-    raw = F.to_json(F.struct("*"), {"ignoreNullFields": "false"}).alias("_raw")
-    readable = F.lit(None).cast("string").alias(UNREADABLE)
-    return frame.select(F.col("_metadata.file_path").alias("_file"), raw, "*", readable)
+    text = F.rtrim(F.make_valid_utf8("value"), F.lit("\r"))
+    lines = spark.read.option("lineSep", "\n").text(list(addresses))
+    return lines.select(
+        F.col("_metadata.file_path").alias("_file"), F.ltrim(text, F.lit(BYTE_ORDER_MARK)).alias("_raw")
+    ).where("_raw <> ''")
 
 
-def _ddl(source: Source, names: Sequence[str]) -> str:
-    """The columns of a text format with their types; a line that does not fit them lands whole in `_unreadable`."""
-    return ", ".join(f"`{name}` {source.types.get(name, 'string')}" for name in [*names, UNREADABLE])
+def _parsed(
+    source: Source, lines: DataFrame, names: Sequence[str], parse: object, options: dict[str, str]
+) -> DataFrame:
+    """Take lines apart, with their types; where that fails, as text, to tell which value it was."""
+    from pyspark.sql import functions as F
 
+    options = {**options, "columnNameOfCorruptRecord": CORRUPT, "mode": "PERMISSIVE"}
 
-def _header(address: str) -> str:
-    """The first line of a file; empty where the file is."""
-    with fsspec.open(address, "rt", compression="infer", encoding="utf-8-sig") as file:
-        return str(file.readline()).rstrip("\r\n")
+    def taken_apart(types: dict[str, str]) -> Column:
+        ddl = ", ".join(f"`{name}` {types.get(name, 'string')}" for name in [*names, CORRUPT])
+        return parse("_raw", F.lit(ddl), options)  # type: ignore[operator, no-any-return]
 
-
-def _require_columns(source: Source, names: Sequence[str], address: str) -> None:
-    missing = [name for name in needed_columns(source) if name not in names]
-    if missing:
-        raise StepError(
-            f"{address} lacks the column {missing[0]!r} (it has {', '.join(names) or 'no header'}): "
-            "correct the file, or the expressions under source: in the configuration"
+    rows = lines.withColumn("row", taken_apart(dict(source.types)))
+    rows = rows.withColumn("text", F.when(F.col("row")[CORRUPT].isNotNull(), taken_apart({})))
+    needed = [name for name in needed_columns(source) if name in names]
+    typed = [name for name in needed if name in source.types]
+    misfits = [
+        F.when(
+            F.col("row")[name].isNull() & (F.col("text")[name] != ""),
+            _problem(f"{name} is not {source.types[name]}", F.col("text")[name]),
         )
+        for name in typed
+    ]
+    problem = F.when(
+        F.col("row")[CORRUPT].isNotNull(),
+        F.coalesce(
+            *[F.when(F.col("text")[CORRUPT].isNull(), misfit) for misfit in misfits],
+            _problem("line is unreadable", F.lit(None)),
+        ),
+    )
+    values = [F.col("row")[name].alias(name) for name in needed]
+    return _with_all_columns(source, rows.select(*ORIGIN, *values, problem.alias("problem")))
+
+
+def _parquet_rows(spark: SparkSession, source: Source, looks: Sequence[Look]) -> DataFrame:
+    """One read for all files of the same columns and types. A row has no line: its columns as JSON stand for it."""
+    from pyspark.sql import functions as F
+
+    spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")  # else Spark reads no file that has nanoseconds
+    frames = []
+    shapes = sorted(looks, key=lambda look: (look.columns, look.types))
+    for _, group in groupby(shapes, key=lambda look: (look.columns, look.types)):
+        some = list(group)
+        frame = spark.read.parquet(*[look.file.address for look in some])
+        for name, kind in zip(some[0].columns, some[0].types, strict=True):
+            if kind.startswith("timestamp[ns"):
+                frame = frame.withColumn(name, _micros(name, kind))
+        raw = F.to_json(F.struct("*"), {"ignoreNullFields": "false"}).alias("_raw")
+        frame = frame.select("*", raw, F.col("_metadata.file_path").alias("_file"))
+        frame = _dated(spark, frame, some).withColumn("_header", F.lit(None).cast("string"))
+        frames.append(_typed(source, frame))
+    _agree(frames, looks)
+    return _union(frames)
+
+
+def _micros(name: str, kind: str) -> Column:
+    """A timestamp from its nanoseconds, the last three digits cut off."""
+    from pyspark.sql import functions as F
+
+    moment = F.timestamp_micros(F.expr(f"(`{name}` - pmod(`{name}`, 1000)) div 1000"))
+    return moment if "tz=" in kind else moment.cast("timestamp_ntz")
+
+
+def _typed(source: Source, frame: DataFrame) -> DataFrame:
+    """A Parquet file's columns with the types that `source.types` gives them, where their values allow."""
+    from pyspark.sql import functions as F
+
+    values, misfits = [], [F.lit(None).cast("struct<reason:string,value:string>")]
+    for name in [name for name in needed_columns(source) if name in frame.columns]:
+        found = frame.schema[name].dataType.simpleString()
+        wanted = source.types.get(name, found)
+        value = F.col(name).cast(wanted)
+        if found == wanted == "string":
+            value = F.make_valid_utf8(value)
+        lost = value.isNull()
+        if wanted.lower() in WHOLE:  # 2.5 is none
+            lost = lost | (value.cast("double") != F.col(name).cast("double"))
+        if found != wanted:
+            misfit = _problem(f"{name} is not {wanted}", F.col(name).cast("string"))
+            misfits.append(F.when(F.col(name).isNotNull() & lost, misfit))
+        values.append(value.alias(name))
+    return _with_all_columns(source, frame.select(*ORIGIN, *values, F.coalesce(*misfits).alias("problem")))
+
+
+def _agree(frames: Sequence[DataFrame], looks: Sequence[Look]) -> None:
+    """Hold the columns of files that are read together against one another.
+
+    Raises:
+        StepError: a column is of one type here and of another there, and the configuration gives it none.
+    """
+    for name in frames[0].columns:
+        kinds = sorted({frame.schema[name].dataType.simpleString() for frame in frames} - {"void"})
+        if len(kinds) > 1:
+            raise StepError(
+                f"the column {name!r} is {' and '.join(kinds)} in the files of {looks[0].file.run_date} to "
+                f"{looks[-1].file.run_date}: say which under source.types, and what is none will be quarantined"
+            )
+
+
+def _with_all_columns(source: Source, rows: DataFrame) -> DataFrame:
+    """The columns in one order; one that a file lacks, and may lack, is NULL."""
+    from pyspark.sql import functions as F
+
+    columns = [
+        F.col(name) if name in rows.columns else F.lit(None).cast(source.types.get(name, "void")).alias(name)
+        for name in needed_columns(source)
+    ]
+    told = [F.col("problem")["reason"].alias(UNREADABLE), F.col("problem")["value"].alias("_value")]
+    return rows.select(*ORIGIN, *columns, *told)
+
+
+def _problem(reason: str, value: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.struct(F.lit(reason).alias("reason"), value.cast("string").alias("value"))
+
+
+def _union(frames: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda one, other: one.unionByName(other), frames)
+
+
+def _open_quote(delimiter: str) -> str:
+    """A line, as Java's regular expressions have it, whose last field begins with a quote and does not end with one."""
+    sep = re.escape(delimiter)
+    quoted = '"[^"]*+(?:""[^"]*+)*+'
+    return f'^(?:(?:{quoted}"|[^"{sep}][^{sep}]*+)?+{sep})*+{quoted}$'
+
+
+def _dated(spark: SparkSession, lines: DataFrame, looks: Sequence[Look]) -> DataFrame:
+    """With the run date that each line's file is of."""
+    from pyspark.sql import functions as F
+
+    spellings = [(look.file.run_date, name) for look in looks for name in _spellings(look.file.address)]
+    days = spark.createDataFrame(spellings, "_run_date date, _file string")
+    return lines.join(F.broadcast(days), "_file", "left")
 
 
 def _spellings(address: str) -> list[str]:
@@ -154,16 +223,3 @@ def _spellings(address: str) -> list[str]:
     legal = "/-_.!~*'()@:$&+,;="  # in a path of Java's URI, which leaves letters beyond ASCII as they are besides
     written = {path, quote(path, safe=legal), "".join(c if ord(c) > 127 else quote(c, safe=legal) for c in path)}
     return [start + name for start in starts for name in sorted(written)]
-
-
-def count_rows(source: Source, file: DayFile) -> int:
-    """The rows of a file, counted without the engine that reads them: not empty, and not the header."""
-    if source.format == "parquet":
-        import pyarrow.parquet as pq
-
-        with fsspec.open(file.address, "rb") as parquet:
-            return int(pq.read_metadata(parquet).num_rows)
-    with fsspec.open(file.address, "rb", compression="infer") as text:
-        lines = [line for line in text.read().replace(b"\r\n", b"\n").split(b"\n") if line]
-    header = lines[0] if source.format == "csv" and lines else None
-    return sum(line != header for line in lines)

@@ -1,0 +1,110 @@
+"""What a day's staged rows add up to: the identity of its events, and the figures that the gate holds against others.
+
+Sums run over whole numbers, so that neither the order of rows nor their files can show.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.dataset as ds
+
+from nightshift.config.settings import Source
+from nightshift.lake import Lake, Staged
+from nightshift.landing.encoding import GARBLED
+from nightshift.runs import day_end
+
+PARTS = 10_000  # of a price's and a quantity's unit that are told apart in a mean
+LARGEST = 1e12  # a larger price or quantity counts as this in a mean
+EXAMPLES = 5  # values told of a reason
+
+DAY = f"""
+SELECT count(*) AS kept,
+       coalesce(sum(md5_number_lower(event_id)), 0) AS sum_of_ids,
+       count(*) FILTER (event_date < $day) AS late,
+       sum(cast(round(least(abs(price), {LARGEST}) * {PARTS}) AS bigint)) / {PARTS} / count(price) AS mean_price,
+       sum(cast(round(least(abs(quantity), {LARGEST}) * {PARTS}) AS bigint)) / {PARTS} / count(quantity)
+           AS mean_quantity,
+       sum(epoch_us(event_time) - $midnight) FILTER (event_date = $day) / 3600e6
+           / count(*) FILTER (event_date = $day) AS mean_hour
+FROM rows
+"""
+
+
+def day_figures(lake: Lake, events: Staged, source: Source) -> dict[dt.date, dict[str, Any]]:
+    """For each day of a stage of `events` what `ingest_counts_table` says of its kept events.
+
+    `content` is the number of events, and the sum modulo 2**64 of the last eight bytes of their ids' MD5, each read as
+    a number with its least byte first.
+    """
+    figures = {}
+    for day, files in files_by_day(lake, events).items():
+        midnight = day_end(day - dt.timedelta(days=1), source.timezone)
+        values = {"day": day, "midnight": int(midnight.timestamp()) * 1_000_000}
+        found = _ask(DAY, files, values)[0] if files else {"kept": 0, "sum_of_ids": 0, "late": 0}
+        content = f"{found.pop('kept')}-{found.pop('sum_of_ids') % 2**64:016x}"
+        figures[day] = {"mean_price": None, "mean_quantity": None, "mean_hour": None, **found, "content": content}
+    return figures
+
+
+def dates_of(lake: Lake, staged: Sequence[Staged]) -> dict[dt.date, Counter[dt.date]]:
+    """For each run date the business days of its rows, as far as they have one: events and refused rows together."""
+    found: dict[dt.date, Counter[dt.date]] = {}
+    query = "SELECT event_date, count(*) AS n FROM rows WHERE event_date IS NOT NULL GROUP BY ALL"
+    for stage in staged:
+        for day, files in files_by_day(lake, stage).items():
+            rows = _ask(query, files) if files else []
+            found.setdefault(day, Counter()).update({row["event_date"]: row["n"] for row in rows})
+    return found
+
+
+def refusals(lake: Lake, quarantine: Staged) -> dict[str, dict[str, Any]]:
+    """Refused rows by reason: how many, and the commonest of the values it is about with their numbers of rows."""
+    query = f"""
+        WITH values AS (SELECT reason, value, count(*) AS n FROM rows GROUP BY ALL),
+             ranked AS (SELECT *, row_number() OVER (PARTITION BY reason ORDER BY value IS NULL, n DESC, value) AS place
+                        FROM values)
+        SELECT reason, sum(n)::bigint AS n, list({{'value': left(value, 80), 'n': n}} ORDER BY place)
+               FILTER (value IS NOT NULL AND place <= {EXAMPLES}) AS examples
+        FROM ranked GROUP BY reason ORDER BY n DESC, reason"""
+    files = lake.staged_files(quarantine)
+    rows = _ask(query, files) if files else []
+    return {
+        row["reason"]: {"rows": row["n"], "values": {e["value"]: e["n"] for e in row["examples"] or []}} for row in rows
+    }
+
+
+def garbled_attributes(lake: Lake, events: Staged, source: Source) -> dict[str, int]:
+    """Attributes that hold garbled text, and in how many kept events."""
+    attributes = [*source.item_attributes, *source.user_attributes]
+    files = lake.staged_files(events)
+    if not files or not attributes:
+        return {}
+    counts = [
+        f"""count(*) FILTER (regexp_matches("{name.replace('"', '""')}", $garbled)) AS a{at}"""
+        for at, name in enumerate(attributes)
+    ]
+    found = _ask(f"SELECT {', '.join(counts)} FROM rows", files, {"garbled": GARBLED})[0].values()
+    return {name: rows for name, rows in zip(attributes, found, strict=True) if rows}
+
+
+def _ask(query: str, files: Sequence[Path], values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Rows of a query over staged files, which it calls `rows`."""
+    with duckdb.connect() as connection:
+        connection.register("rows", ds.dataset([str(file) for file in files], format="parquet", partitioning=None))
+        answer = connection.execute(query, values or {})
+        names = [column[0] for column in answer.description]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def files_by_day(lake: Lake, staged: Staged) -> dict[dt.date, list[Path]]:
+    """The files of each run date of a stage; of a day without rows none."""
+    files = lake.staged_files(staged)
+    found = {folder.name.partition("=")[2]: list(group) for folder, group in groupby(files, key=lambda f: f.parent)}
+    return {dt.date.fromisoformat(day): found.get(day, []) for day in staged.run_dates}
