@@ -60,7 +60,7 @@ def test_a_dag_file_imports_nothing_heavy(parsed: dict) -> None:
 
 
 def test_every_dag_has_a_page_and_one_run_at_a_time(parsed: dict) -> None:
-    assert set(parsed["graphs"]) == {"nightly_recommendations", "drift_report", "rollback", "promote"}
+    assert set(parsed["graphs"]) == {"nightly_recommendations", "drift_report", "rollback", "promote", "maintenance"}
     for graph in parsed["graphs"].values():
         assert graph["documented"]
         assert graph["max_active_runs"] == 1

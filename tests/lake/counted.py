@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightshift.lake import Lake, LakeError, Staged, Table
-from nightshift.lake.stages import Owner, claim, newest_version
+from nightshift.lake.log import newest_version
+from nightshift.lake.stages import Owner, claim
 
 TABLE = Table("counts", {"name": "string", "n": "int"})
 D1, D2, D3 = (dt.date(2011, 6, day) for day in (1, 2, 3))

@@ -16,9 +16,9 @@ from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
-from nightshift.lake.log import since
+from nightshift.lake.log import newest_version, since
 from nightshift.lake.reading import run_date_of
-from nightshift.lake.stages import LakeError, Staged, newest_version
+from nightshift.lake.stages import LakeError, Staged
 from nightshift.lake.statistics import statistics
 from nightshift.lake.tables import Table
 from nightshift.lake.types import spark_ddl, spark_type

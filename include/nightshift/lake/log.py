@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+VERSIONED = re.compile(r"\d{20}\.(json|checkpoint\..*parquet)")
 BEFORE_THE_FIRST = -1  # the version of a table that is not there yet
 
 
@@ -38,7 +40,18 @@ def since(folder: Path, base: int, newest: int, run_dates: Collection[str]) -> S
     return Since(rewritten, writes)
 
 
+def newest_version(folder: Path) -> int:
+    """The version of the table in a folder, by the names in its log; BEFORE_THE_FIRST where there is no table."""
+    names = (path.name for path in (folder / "_delta_log").glob("*"))
+    return max((int(name[:20]) for name in names if VERSIONED.fullmatch(name)), default=BEFORE_THE_FIRST)
+
+
+def log_file(folder: Path, version: int) -> Path:
+    """Where a version's commit lies."""
+    return folder / "_delta_log" / f"{version:020d}.json"
+
+
 def _commits(folder: Path, base: int, newest: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     for version in range(base + 1, newest + 1):
-        file = folder / "_delta_log" / f"{version:020d}.json"
-        yield version, [json.loads(line) for line in file.read_text().splitlines() if line]
+        text = log_file(folder, version).read_text()
+        yield version, [json.loads(line) for line in text.splitlines() if line]

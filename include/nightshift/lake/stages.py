@@ -17,9 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-
-from nightshift.lake.log import BEFORE_THE_FIRST, since
+from nightshift.lake.log import BEFORE_THE_FIRST, newest_version, since
 from nightshift.lake.processes import is_alive, started
 from nightshift.runs import StepError
 
@@ -71,11 +69,6 @@ class Owner:
 
 def _this_process() -> tuple[str, int, int]:
     return socket.gethostname(), os.getpid(), started(os.getpid())
-
-
-def newest_version(folder: Path) -> int:
-    """The table's version; BEFORE_THE_FIRST where there is none."""
-    return DeltaTable(str(folder)).version() if DeltaTable.is_deltatable(str(folder)) else BEFORE_THE_FIRST
 
 
 def open_stage(folder: Path, run_dates: tuple[str, ...]) -> Staged:

@@ -16,8 +16,9 @@ from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.transaction import create_table_with_add_actions
 
 from nightshift.lake.commits import add_action, transact
+from nightshift.lake.log import newest_version
 from nightshift.lake.reading import dataset_of_files, frame_of_files, run_date_of
-from nightshift.lake.stages import LakeError, Staged, claim_again, newest_version, open_stage, release
+from nightshift.lake.stages import LakeError, Staged, claim_again, open_stage, release
 from nightshift.lake.tables import Table
 from nightshift.lake.types import spark_ddl
 from nightshift.lake.where import Filter, arrow_expression, conditions
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("nightshift.lake")
 
 FEW_DATES = 2
+PROPERTIES = {
+    "delta.checkpointInterval": "10",  # so that a table of any age opens by a checkpoint and at most ten commits
+    "delta.enableExpiredLogCleanup": "false",  # `maintenance` does it, by the retention of the configuration
+}
 
 
 class Lake:
@@ -56,6 +61,10 @@ class Lake:
         if not self.exists(table):
             raise LakeError(f"no table {table!r} in {self.root}: run a night first")
         return DeltaTable(str(self.path(table)), version=version)
+
+    def tables(self) -> list[str]:
+        """The names of the tables there are."""
+        return sorted(path.parent.name for path in self.root.glob("*/_delta_log"))
 
     def version(self, table: str) -> int:
         return self.open(table).version()
@@ -181,7 +190,12 @@ class Lake:
         def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
             if opened is None:
                 create_table_with_add_actions(
-                    str(folder), schema, actions, partition_by=["run_date"], commit_properties=properties
+                    str(folder),
+                    schema,
+                    actions,
+                    partition_by=["run_date"],
+                    configuration=PROPERTIES,
+                    commit_properties=properties,
                 )
             else:
                 opened.create_write_transaction(
@@ -229,7 +243,7 @@ class Lake:
         def write(opened: DeltaTable | None, properties: CommitProperties) -> None:
             how: dict[str, Any] = {"mode": "overwrite", "predicate": replaced}
             if opened is None:
-                how = {"mode": "error", "partition_by": ["run_date"]}
+                how = {"mode": "error", "partition_by": ["run_date"], "configuration": PROPERTIES}
             write_deltalake(opened or str(folder), rows, commit_properties=properties, **how)
 
         return transact(folder, named, write)

@@ -1,0 +1,101 @@
+"""Keep the lake small: compact, vacuum and checkpoint every table, and sweep what killed runs left.
+
+    python -m jobs.maintain
+    python -m jobs.maintain --dry-run
+
+The last line on standard output says for each table what was done, or, with --dry-run, what would be. A version of a
+table stays readable for `lake.retention_days` after another took its place; one that a night of these days names stays,
+however old it is. It may run beside a night.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import logging
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.command import set_up_logging
+from nightshift.config import ConfigError, load
+from nightshift.lake import Lake, LakeError, maintenance
+from nightshift.runs import Night, StepError, open_night
+from nightshift.runs.dates import parse_run_date
+
+log = logging.getLogger("nightshift.maintain")
+
+
+def tables(night: Night, dry_run: bool) -> dict[str, Any]:
+    """Every table of the lake. One that fails does not keep the others from their turn."""
+    settings, lake = night.settings.lake, Lake(night.home / "lake")
+    retention = dt.timedelta(days=settings.retention_days)
+    needed = versions_named(night.home / "nights", dt.datetime.now(dt.UTC) - retention)
+    done: dict[str, Any] = {}
+    for table in lake.tables():
+        try:
+            folder = lake.path(table)
+            done[table] = maintenance.maintain(folder, retention, settings.compact_files, needed[table], dry_run)
+        except LakeError as error:
+            done[table] = {"error": str(error)}
+        log.info("maintain: %s: %s", table, ", ".join(f"{key} {value}" for key, value in done[table].items()))
+    return done
+
+
+UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (tables,)  # in this order
+
+
+def maintain(run_date: dt.date | None = None, config: str | None = None, dry_run: bool = False) -> dict[str, Any]:
+    """Do all of UPKEEP.
+
+    Args:
+        run_date: of the night that it follows; the newest in the lake, unless given.
+
+    Raises:
+        StepError: something could not be done; the rest is.
+    """
+    settings = load(config)
+    night = open_night(settings, run_date or settings.source.first_day)
+    if run_date is None and (seen := Lake(night.home / "lake").run_dates("ingest_counts")):
+        night = open_night(settings, dt.date.fromisoformat(max(seen)))
+    done = {part.__name__: part(night, dry_run) for part in UPKEEP}
+    if failed := [f"{name}: {of['error']}" for part in done.values() for name, of in part.items() if "error" in of]:
+        raise StepError("; ".join(failed))
+    return {"step": "maintain", "run_date": night.run_date.isoformat(), "dry_run": dry_run, **done}
+
+
+def versions_named(nights: Path, since: dt.datetime) -> dict[str, set[int]]:
+    """The versions of each table that the nights at work after `since` read or wrote, by what they left."""
+    named: dict[str, set[int]] = defaultdict(set)
+    for file in nights.glob("*/*.json"):
+        if file.stat().st_mtime >= since.timestamp():
+            summary = json.loads(file.read_text())
+            versions = summary.get("tables") if isinstance(summary, dict) else None
+            for table, version in (versions if isinstance(versions, dict) else {}).items():
+                if isinstance(version, int):
+                    named[table].add(version)
+    return named
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """What fails is one line, and exit 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.maintain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run-date", type=parse_run_date, help="of the night that it follows (the newest)")
+    parser.add_argument("--dry-run", nargs="?", const=True, default=False, help="change nothing, and say what would be")
+    parser.add_argument("--config", help="the configuration file (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
+    args = parser.parse_args(argv)
+    set_up_logging()
+    try:
+        print(json.dumps(maintain(args.run_date, args.config, bool(args.dry_run)), sort_keys=True))
+    except (ConfigError, StepError) as error:
+        print(f"maintain: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+if __name__ == "__main__":
+    main()
