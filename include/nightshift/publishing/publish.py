@@ -61,7 +61,7 @@ def publish_run(
     if published := _published(storage, folder, content):
         log.info("%s is published already with these lists", published.run)
         return published
-    files = {name: _upload(storage, folder, name, path) for name, path in _write(lists, pairs, shards, work)}
+    files = {name: upload(storage, folder, name, path) for name, path in _write(lists, pairs, shards, work)}
     manifest = Manifest(
         surface=surface,
         run_date=run_date,
@@ -114,7 +114,8 @@ def _write(lists: Lists, pairs: list[Pair], shards: int, work: Path) -> list[tup
     return written
 
 
-def _upload(storage: Storage, folder: str, name: str, path: Path) -> File:
+def upload(storage: Storage, folder: str, name: str, path: Path) -> File:
+    """Put a file of a run into its folder, its hash in its name. Returns the manifest's entry for it."""
     with open(path, "rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     stem, suffix = name.rsplit(".", 1)

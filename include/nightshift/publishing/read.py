@@ -59,7 +59,14 @@ class OpenRun:
 def live_manifest(storage: Storage, surface: str) -> Manifest | None:
     """The manifest of the run that readers are to read now; None before the first publish."""
     found = read_pointer(storage, surface)
-    return read_manifest(storage, found[0].run) if found else None
+    while found:
+        try:
+            return read_manifest(storage, found[0].run)
+        except CorruptRunError:
+            before, found = found, read_pointer(storage, surface)
+            if found == before:
+                raise  # and not because the pointer has moved on since it was read
+    return None
 
 
 def read_manifest(storage: Storage, run: Run) -> Manifest:

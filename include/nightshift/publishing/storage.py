@@ -54,7 +54,7 @@ class Storage(Protocol):
     def exists(self, key: str) -> bool: ...
 
     def list(self, prefix: str) -> list[Listed]:
-        """What lies under the folder `prefix` (ends in `/`), at any depth, by key."""
+        """What lies under the folder `prefix` (ends in `/`; empty: everything), at any depth, by key."""
 
     def write(self, key: str, body: bytes) -> None:
         """Put `body` there, whatever was there before."""

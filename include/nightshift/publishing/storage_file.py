@@ -32,7 +32,7 @@ class FileStorage:
 
     def list(self, prefix: str) -> list[Listed]:
         found = []
-        for folder, subfolders, names in os.walk(self._path(prefix)):
+        for folder, subfolders, names in os.walk(self._path(prefix) if prefix else self.root):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for path in (Path(folder, name) for name in names if not name.startswith(".")):
                 with _gone_meanwhile():

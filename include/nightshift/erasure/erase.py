@@ -1,0 +1,145 @@
+"""Erase people: keep them out, remove them, look for them everywhere, and leave a record without them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import secrets
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nightshift.config import Settings
+from nightshift.erasure.landed import COUNTS, EVENTS, QUARANTINE, erase_landed, refused_lines
+from nightshift.erasure.leftovers import erase_leftovers
+from nightshift.erasure.people import People
+from nightshift.erasure.proof import Proof, prove
+from nightshift.erasure.published import remove_old, replace_runs
+from nightshift.erasure.suppression import suppress
+from nightshift.erasure.tables import commit, forget_past, past_holds, refuse_while_at_work, stage_without, tables_of
+from nightshift.lake import Lake, engine
+from nightshift.publishing.storage import Storage
+from nightshift.runs import code_version
+
+log = logging.getLogger("nightshift.erasure")
+
+ERASURES = "erasures"
+GRACE_SECONDS = 5.0  # between the pointer's move and the end of the runs it named: a reader may be opening one
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an erasure works on."""
+
+    settings: Settings
+    home: Path
+    storage: Storage
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.home / "lake")
+
+
+@dataclass
+class Erasure:
+    """What was removed, by place, and what a look at everything found afterwards."""
+
+    request: str
+    removed: Counter[str] = field(default_factory=Counter)
+    run_dates: list[dt.date] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)  # tables whose older versions are gone
+    proof: Proof = field(default_factory=Proof)
+
+
+def look(at: Place, people: People) -> Proof:
+    """Where these people are now; nothing is changed. Lines in quarantine that only parsing tells count too."""
+    with tempfile.TemporaryDirectory(prefix="erase-") as work:
+        proof = prove(at.home, at.lake, at.storage, people, Path(work))
+    proof.add(f"lake/{QUARANTINE}, by parsing", len(_refused(at, people)))
+    return proof
+
+
+def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECONDS) -> Erasure:
+    """Remove these people everywhere, and prove it.
+
+    Every step can be done again: one that was killed is finished by the next call. The record is written last.
+
+    Raises:
+        StepError: a night is at work on the lake, or a pointer cannot be moved.
+    """
+    done = Erasure(f"erased-{secrets.token_hex(4)}")
+    refuse_while_at_work(at.lake)
+    suppress(at.home, people.ids)  # first: no night that starts now brings them back
+    refused = _refused(at, people)
+    replaced = replace_runs(at.storage, people, done.request, now)
+    moved_at = time.monotonic()
+    done.removed["published runs"] = len(replaced)
+    _erase_lake(at, people, refused, done)
+    done.removed.update(erase_leftovers(at.home, people))
+    if replaced:
+        time.sleep(max(0.0, grace - (time.monotonic() - moved_at)))
+    remove_old(at.storage, replaced)
+    done.proof = look(at, people)
+    done.removed += Counter()  # without zeros
+    record(at.lake, done, len(people.ids), now)
+    return done
+
+
+def _refused(at: Place, people: People) -> set[str]:
+    if not at.lake.exists(QUARANTINE) or not at.lake.run_dates(QUARANTINE):
+        return set()
+    with engine.session(at.settings.engine, at.home) as spark:
+        return refused_lines(spark, at.lake, at.settings.source, people)
+
+
+def _erase_lake(at: Place, people: People, refused: set[str], done: Erasure) -> None:
+    lake = at.lake
+    before = {name: lake.version(name) for name in tables_of(lake)}
+    landed = erase_landed(lake, at.settings.source, people, refused)
+    done.removed.update({f"lake/{name}": rows for name, rows in landed.items()})
+    for name in tables_of(lake):
+        if name not in (EVENTS, QUARANTINE, COUNTS, ERASURES):
+            staged, gone = stage_without(lake, name, people)
+            if staged:
+                commit(lake, staged)
+                done.removed[f"lake/{name}"] += sum(gone.values())
+                log.info("%s: %d rows are gone", name, sum(gone.values()))
+    for name in tables_of(lake):
+        was_rewritten = name not in (COUNTS, ERASURES) and lake.version(name) != before.get(name)
+        if was_rewritten or past_holds(lake, name, people):
+            forget_past(lake, name, people)
+            done.forgotten.append(name)
+    done.run_dates = sorted(landed_days(lake))
+
+
+def landed_days(lake: Lake) -> set[dt.date]:
+    """Run dates with erased rows: the source's files of these days may still hold the people."""
+    if not lake.exists(QUARANTINE):
+        return set()
+    return set(lake.arrow(QUARANTINE, ["run_date"], [("reason", "=", "erased")])["run_date"].to_pylist())
+
+
+def record(lake: Lake, done: Erasure, people: int, now: dt.datetime) -> int:
+    """Put the erasure on record: when, how much, where, and what the proof found; nothing that names anybody."""
+    row = {
+        "request": done.request,
+        "at": now,
+        "people": people,
+        "removed": json.dumps(dict(sorted(done.removed.items()))),
+        "proof": "clean" if done.proof.clean else "found",
+        "found": json.dumps(dict(sorted(done.proof.found.items()))),
+        "alike": json.dumps(dict(sorted(done.proof.alike.items()))),
+        "looked_at": done.proof.looked_at,
+        "code": code_version(),
+    }
+    kinds: dict[str, Any] = {"at": pa.timestamp("us", tz="UTC"), "people": pa.int64(), "looked_at": pa.int64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in row])
+    return lake.replace(
+        ERASURES, now.date(), pa.Table.from_pylist([row], schema=schema), only={"request": done.request}
+    )
