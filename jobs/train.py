@@ -25,6 +25,7 @@ from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
 from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.recommender import Recommender
+from nightshift.ranking.audit import TrainingAudit
 from nightshift.ranking.rerank import Reranked
 from nightshift.ranking.training import Trained, train_two_stage
 from nightshift.registry.tracking import Tracking
@@ -38,7 +39,9 @@ def train(night: Night) -> dict[str, Any]:
     tables = night.read_json("build_features")["tables"]
     snapshots = [load_snapshot(lake, day, tables) for day in night.cutoffs]
     interactions = load_interactions(lake, night.run_date, tables["events"])
-    trained = learn(night, snapshots, interactions)
+    audit = TrainingAudit(night)
+    audit.events(interactions)
+    trained = learn(night, snapshots, interactions, audit)
 
     _, middle, late = snapshots
     models: dict[str, Recommender] = {baseline.kind: baseline() for baseline in BASELINES}
@@ -65,16 +68,19 @@ def train(night: Night) -> dict[str, Any]:
         "items": len(late.items),
         "tables": tables,
         "mlflow_run": run,
+        "validation_seconds": round(audit.seconds, 2),
     }
 
 
-def learn(night: Night, snapshots: Sequence[Snapshot], interactions: pd.DataFrame) -> Trained | None:
+def learn(
+    night: Night, snapshots: Sequence[Snapshot], interactions: pd.DataFrame, audit: TrainingAudit
+) -> Trained | None:
     """Train, and keep the files as model/; None, with the reason kept there, where there is nothing to learn from."""
     early, middle, _ = snapshots
     folder = night.fresh_folder("model")
     try:
         ranker_labels = labels(interactions, early.as_of, middle.as_of, known=early)
-        trained = train_two_stage(snapshots, interactions, ranker_labels, night.settings)
+        trained = train_two_stage(snapshots, interactions, ranker_labels, night.settings, audit.ranker_rows)
         trained.save(folder)
     except NothingToLearnError as error:
         log.warning("train: %s: the baselines stay among themselves", error)
