@@ -59,6 +59,13 @@ def test_a_gate_run_again_replaces_its_own_rows_of_the_night_and_no_others(tmp_p
     assert len(found) == 6
 
 
+def test_an_example_which_may_be_somebodys_id_is_told_but_not_kept_for_good(tmp_path: Path) -> None:
+    write_suite(tmp_path / "suites", "people", [("expect_column_values_to_be_unique", {"column": "user_id"}, {})])
+    with pytest.raises(GateError, match=r"found 2 of 2 rows, like 'ann'"):
+        check(night_of(tmp_path), "try", {"people": pd.DataFrame({"user_id": ["ann", "ann"]})})
+    assert kept(tmp_path)["observed"].tolist() == ["2 of 2 rows"]
+
+
 def test_eight_nights_at_once_are_all_kept(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda days: run(tmp_path, days, 2.0), range(8)))

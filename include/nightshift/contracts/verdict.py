@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NONNULL = "column_values.nonnull.unexpected_count"
+LIKE = ", like "  # between what was observed and an example of it
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def judge(kwargs: Mapping[str, Any], figures: Mapping[str, Any]) -> Verdict:
         asked -= figures.get(NONNULL, 0)
     success = asked == 0 or (asked - unexpected) / asked >= kwargs.get("mostly", 1)
     examples = figures[own.removesuffix("count") + "values"]
-    like = f", like {_example(examples[0])}" if examples and examples[0] is not None else ""
+    like = f"{LIKE}{_example(examples[0])}" if examples and examples[0] is not None else ""
     return Verdict(success, f"{unexpected} of {rows} rows{like}", float(unexpected))
 
 
