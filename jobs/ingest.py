@@ -112,9 +112,12 @@ def judged_rows(
     rows = [landing.read_rows(spark, source, delivery.looks)] if delivery.looks else []
     if gone and lake.exists("quarantine"):
         rows += landing.lines_of_gone_days(spark, lake, source, gone)
-    judged = [landing.judge(some, source) for some in rows]
+    erased = landing.load_suppression(night.home)
+    judged = [landing.judge(some, source, erased) for some in rows]
     sound = [landing.sound_rows(some) for some in judged] or [nothing(spark, events_table(source).columns)]
     refused = [landing.refused_rows(some) for some in judged] or [nothing(spark, quarantine_table.columns)]
+    if gone and lake.exists("quarantine"):
+        refused.append(landing.erased_of_gone_days(spark, lake, gone))
     if gone and lake.exists("events"):
         sound.append(landing.events_of_gone_days(spark, lake, source, gone))
     return reduce(_with, sound), reduce(_with, refused)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import secrets
 import tempfile
 import time
 from collections import Counter
@@ -21,9 +20,9 @@ from nightshift.erasure.leftovers import erase_leftovers
 from nightshift.erasure.people import People
 from nightshift.erasure.proof import Proof, prove
 from nightshift.erasure.published import remove_old, replace_runs
-from nightshift.erasure.suppression import suppress
 from nightshift.erasure.tables import commit, forget_past, past_holds, refuse_while_at_work, stage_without, tables_of
 from nightshift.lake import Lake, engine
+from nightshift.landing.suppression import ERASED, suppress
 from nightshift.publishing.storage import Storage
 from nightshift.runs import code_version
 
@@ -73,9 +72,9 @@ def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECO
     Raises:
         StepError: a night is at work on the lake, or a pointer cannot be moved.
     """
-    done = Erasure(f"erased-{secrets.token_hex(4)}")
     refuse_while_at_work(at.lake)
-    suppress(at.home, people.ids)  # first: no night that starts now brings them back
+    listed = suppress(at.home, people.ids)  # first: no night that starts now brings them back
+    done = Erasure(f"erased-{listed.name_for(people.ids)}")
     refused = _refused(at, people)
     replaced = replace_runs(at.storage, people, done.request, now)
     moved_at = time.monotonic()
@@ -122,7 +121,7 @@ def landed_days(lake: Lake) -> set[dt.date]:
     """Run dates with erased rows: the source's files of these days may still hold the people."""
     if not lake.exists(QUARANTINE):
         return set()
-    return set(lake.arrow(QUARANTINE, ["run_date"], [("reason", "=", "erased")])["run_date"].to_pylist())
+    return set(lake.arrow(QUARANTINE, ["run_date"], [("reason", "=", ERASED)])["run_date"].to_pylist())
 
 
 def record(lake: Lake, done: Erasure, people: int, now: dt.datetime) -> int:

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from nightshift.config.settings import Source
 from nightshift.erasure.people import People
-from nightshift.erasure.suppression import REASON
 from nightshift.erasure.tables import commit, live_files, stage_without, write_staged
 from nightshift.lake import Lake, Staged
 from nightshift.lake.reading import run_date_of
 from nightshift.lake.stages import open_stage
 from nightshift.landing.figures import day_figures
 from nightshift.landing.source import rows_of_lines
+from nightshift.landing.suppression import ERASED
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -102,13 +102,13 @@ def _erase_quarantine(lake: Lake, people: People, refused: set[str], days: set[d
     if not dates:
         return blanked
     staged = open_stage(lake.path(QUARANTINE), tuple(dates))
-    schema = pa.schema(field for field in lake.arrow(QUARANTINE).schema if field.name != "run_date")
+    schema = pa.schema(f.with_nullable(True) for f in lake.arrow(QUARANTINE).schema if f.name != "run_date")
     for number, file in enumerate(live):
         if run_date_of(file) in dates:
             table = cleaned[file] if file in cleaned else pq.read_table(file, partitioning=None)
             write_staged(lake, staged, run_date_of(file), number, table)
     for number, (day, count) in enumerate(sorted(missing.items()), len(live)):
-        table = pa.Table.from_pylist([{"reason": REASON}] * count, schema=schema)
+        table = pa.Table.from_pylist([{"reason": ERASED}] * count, schema=schema)
         write_staged(lake, staged, day.isoformat(), number, table)
     commit(lake, staged)
     return blanked
@@ -134,6 +134,8 @@ def _blanked(table: pa.Table, people: People, refused: set[str]) -> tuple[pa.Tab
     if not any(held):
         return table, 0
     for number, field in enumerate(table.schema):
-        stands = pa.scalar(REASON if field.name == "reason" else None, field.type)
-        table = table.set_column(number, field, pc.if_else(pa.array(held), stands, table[field.name]))
+        stands = pa.scalar(ERASED if field.name == "reason" else None, field.type)
+        table = table.set_column(
+            number, field.with_nullable(True), pc.if_else(pa.array(held), stands, table[field.name])
+        )
     return table, sum(held)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from nightshift.erasure.columns import has_users, scrubbed, without_people
 from nightshift.erasure.people import People
-from nightshift.erasure.suppression import FOLDER
+from nightshift.landing.suppression import FOLDER
 
 log = logging.getLogger("nightshift.erasure")
 

@@ -70,9 +70,7 @@ def replace_runs(storage: Storage, people: People, request: str, now: dt.datetim
     with tempfile.TemporaryDirectory(prefix="erase-") as folder:
         oldest_first = sorted(holding(storage, people, Path(folder)), key=lambda found: found[1].created_at)
         for surface, old in oldest_first:
-            replaced.append(
-                Replaced(surface, old, _published_without(storage, old, people, request, now, Path(folder)))
-            )
+            replaced.append(Replaced(surface, old, _published_without(storage, old, people, request, Path(folder))))
             log.info("%s: %s is published without them as %s", surface, old.run, replaced[-1].new.run)
     for surface in sorted({each.surface for each in replaced}):
         _point(storage, surface, {each.old.run: each.new.run for each in replaced if each.surface == surface}, now)
@@ -97,9 +95,8 @@ def pairs_of(storage: Storage, manifest: Manifest, work: Path) -> Iterator[Pair]
             yield from ((bytes(key), bytes(value)) for key, value in all_.cursor())
 
 
-def _published_without(
-    storage: Storage, old: Manifest, people: People, request: str, now: dt.datetime, work: Path
-) -> Manifest:
+def _published_without(storage: Storage, old: Manifest, people: People, request: str, work: Path) -> Manifest:
+    """The run as it would be without them. Published a second time by the same request, it is the same."""
     run_id = f"{old.run_id}.{request}"
     folder = run_folder(old.surface, old.run_date, run_id)
     keys = {records.user_key(name) for name in people.ids}
@@ -113,7 +110,7 @@ def _published_without(
     gone = old.counts["users"] - left
     counts = old.counts | {"users": left, "lists": old.counts["lists"] - gone, "entries": users.num_rows}
     content = records.content_hash(pairs)
-    changed = {"run_id": run_id, "created_at": now, "content_hash": content, "counts": counts, "files": files}
+    changed = {"run_id": run_id, "content_hash": content, "counts": counts, "files": files}
     manifest = old.model_copy(update=changed)
     storage.create(folder + MANIFEST, manifest.to_json())
     return manifest

@@ -84,8 +84,11 @@ def lines_of_gone_days(spark: SparkSession, lake: Lake, source: Source, gone: Se
     from pyspark.sql import functions as F
 
     span = [("run_date", ">=", min(gone)), ("run_date", "<=", max(gone))]
-    headers = lake.arrow("quarantine", ["header"], span)["header"].unique().to_pylist()
-    lines = lake.spark(spark, quarantine_table, span).where(F.col("run_date").isin(list(gone)))
+    has_line = ("raw", "!=", "")  # an erased row has none
+    headers = lake.arrow("quarantine", ["header"], [*span, has_line])["header"].unique().to_pylist()
+    lines = lake.spark(spark, quarantine_table, span).where(
+        F.col("run_date").isin(list(gone)) & F.col("raw").isNotNull()
+    )
     lines = lines.withColumnsRenamed({"run_date": "_run_date", "source_file": "_file", "raw": "_raw"})
     for header in headers:
         if header is not None:
@@ -93,6 +96,14 @@ def lines_of_gone_days(spark: SparkSession, lake: Lake, source: Source, gone: Se
             require_columns(source, names, f"a file of {min(gone)} to {max(gone)}, which is gone,")
         of_header = lines.where(F.col("header").eqNullSafe(header)).select("_run_date", "_file", "_raw")
         yield rows_of_lines(source, of_header, header or "")
+
+
+def erased_of_gone_days(spark: SparkSession, lake: Lake, gone: Sequence[dt.date]) -> DataFrame:
+    """The rows of quarantine of these days whose people were erased: nothing is left of them to be judged again."""
+    from pyspark.sql import functions as F
+
+    span = [("run_date", ">=", min(gone)), ("run_date", "<=", max(gone))]
+    return lake.spark(spark, quarantine_table, span).where(F.col("run_date").isin(list(gone)) & F.col("raw").isNull())
 
 
 def events_of_gone_days(spark: SparkSession, lake: Lake, source: Source, gone: Sequence[dt.date]) -> DataFrame:

@@ -12,6 +12,7 @@ from nightshift.lake import events_table, quarantine_table
 from nightshift.landing.columns import type_columns
 from nightshift.landing.encoding import garbled
 from nightshift.landing.source import ORIGIN, UNREADABLE
+from nightshift.landing.suppression import ERASED, Suppression
 
 NO_TYPE = "fits no event type"
 AFTER = "time is after its run date"
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-def judge(rows: DataFrame, source: Source) -> DataFrame:
+def judge(rows: DataFrame, source: Source, erased: Suppression | None = None) -> DataFrame:
     """Every row as an event, and what is said against it.
 
     Args:
         rows: as `read_rows` gives them.
+        erased: who was erased; their rows are refused as such, whatever else is said, and nothing of them is kept.
 
     Returns:
         The columns of `events_table`, `run_date`, and in the struct `_refused` those of `quarantine_table`, of which
@@ -38,13 +40,22 @@ def judge(rows: DataFrame, source: Source) -> DataFrame:
     mapped = rows.select(
         *_event_columns(source), _first_broken(source).alias("_broken"), _told_by_types(source), *ORIGIN
     )
-    judged = mapped.withColumn("_verdict", F.coalesce(F.col("_broken"), *_not_an_event(source)))
+    judged = mapped.withColumn("_verdict", F.coalesce(*_is_erased(erased), F.col("_broken"), *_not_an_event(source)))
     told = {"reason": "_verdict.reason", "value": "_verdict.value", "raw": "_raw", "header": "_header",
             "source_file": "_file", "event_date": "event_date"}  # fmt: skip
-    refused = F.struct(*[F.col(told[name]).alias(name) for name in quarantine_table.columns])
+    is_erased = F.coalesce(F.col("_verdict.reason") == ERASED, F.lit(False))
+    kept = {name: F.col(column) for name, column in told.items()}
+    kept |= {name: F.when(~is_erased, column) for name, column in kept.items() if name != "reason"}
+    refused = F.struct(*[kept[name].alias(name) for name in quarantine_table.columns])
     return judged.select(
         _fingerprint(fields).alias("event_id"), *fields, F.col("_run_date").alias("run_date"), refused.alias("_refused")
     )
+
+
+def _is_erased(erased: Suppression | None) -> list[Column]:
+    from pyspark.sql import functions as F
+
+    return [F.when(erased.holds(F.col("user_id")), _verdict(F.lit(ERASED)))] if erased else []
 
 
 def sound_rows(judged: DataFrame) -> DataFrame:

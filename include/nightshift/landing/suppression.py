@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 FOLDER = "erasure"
-REASON = "erased"  # of a row in quarantine whose person was erased; it keeps nothing else of the row
+ERASED = "erased"  # of a row in quarantine whose person was erased; it keeps nothing else of the row
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Suppression:
     def hash_of(self, user_id: str) -> str:
         """As Spark's `sha2(concat(salt, user_id), 256)` gives it."""
         return hashlib.sha256((self.salt + user_id).encode()).hexdigest()
+
+    def name_for(self, ids: Iterable[str]) -> str:
+        """Eight digits that are the same for the same people, and tell nobody who they are."""
+        together = " ".join(sorted(map(self.hash_of, ids)))
+        return hashlib.sha256((self.salt + together).encode()).hexdigest()[:8]
 
     def holds(self, user_id: Column) -> Column:
         """Whether the user of a row is one of the erased; NULL has not been."""
