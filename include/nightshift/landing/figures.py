@@ -24,13 +24,18 @@ PARTS = 10_000  # of a price's and a quantity's unit that are told apart in a me
 LARGEST = 1e12  # a larger price or quantity counts as this in a mean
 EXAMPLES = 5  # values told of a reason
 
+
+def _parts(column: str) -> str:
+    """A number without its sign, in whole parts; none where there is none, which `least` alone would pass over."""
+    return f"CASE WHEN {column} IS NOT NULL THEN cast(round(least(abs({column}), {LARGEST}) * {PARTS}) AS bigint) END"
+
+
 DAY = f"""
 SELECT count(*) AS kept,
        coalesce(sum(md5_number_lower(event_id)), 0) AS sum_of_ids,
        count(*) FILTER (event_date < $day) AS late,
-       sum(cast(round(least(abs(price), {LARGEST}) * {PARTS}) AS bigint)) / {PARTS} / count(price) AS mean_price,
-       sum(cast(round(least(abs(quantity), {LARGEST}) * {PARTS}) AS bigint)) / {PARTS} / count(quantity)
-           AS mean_quantity,
+       sum({_parts("price")}) / {PARTS} / count(price) AS mean_price,
+       sum({_parts("quantity")}) / {PARTS} / count(quantity) AS mean_quantity,
        sum(epoch_us(event_time) - $midnight) FILTER (event_date = $day) / 3600e6
            / count(*) FILTER (event_date = $day) AS mean_hour
 FROM rows
