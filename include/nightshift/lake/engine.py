@@ -41,15 +41,14 @@ SESSION = {  # of every session, whatever the engine
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
     "spark.sql.files.openCostInBytes": "65536",  # a year of small daily files in a few tasks
 }
-PROCESS = {  # of a Spark that this machine starts
+PROCESS = {  # of a Spark whose driver this machine starts
     "spark.ui.enabled": "false",
     "spark.log.level": "WARN",
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     "spark.sql.adaptive.enabled": "true",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
     "spark.sql.artifact.isolation.enabled": "false",
 }
+LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 
 
 @contextlib.contextmanager
@@ -63,8 +62,9 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     private = None
+    settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
     if engine.kind == "submit":
-        spark = SparkSession.builder.getOrCreate()  # the one that spark-submit is making
+        spark = _on_a_cluster(engine, home, settings)
     else:
         if engine.kind == "connect":
             remote = str(engine.remote)
@@ -76,7 +76,6 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
             _wait_until_ready(server)
         spark = SparkSession.builder.remote(remote).getOrCreate()
     try:
-        settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
         for key, value in settings.items():
             if spark.conf.isModifiable(key):
                 spark.conf.set(key, value)
@@ -86,6 +85,17 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
             spark.stop()
         if private:
             _end(private["pid"])
+
+
+def _on_a_cluster(engine: Engine, home: Path, settings: dict[str, str]) -> SparkSession:
+    """The session of the spark-submit that runs this process; without one, of a driver here for `engine.master`."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.config(map={**PROCESS, **settings})
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        os.environ["JAVA_HOME"] = str(java_home(home))
+        builder = builder.master(engine.master).config("spark.driver.memory", engine.memory)
+    return builder.getOrCreate()
 
 
 def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
@@ -146,11 +156,15 @@ def _end_with_parent() -> None:
 def _command(engine: Engine, port: int) -> list[str]:
     import pyspark
 
-    conf = PROCESS | {
-        "spark.connect.grpc.binding.address": "127.0.0.1",
-        "spark.connect.grpc.binding.port": str(port),
-        "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC {engine.java_options}".strip(),
-    }
+    conf = (
+        PROCESS
+        | LOOPBACK
+        | {
+            "spark.connect.grpc.binding.address": "127.0.0.1",
+            "spark.connect.grpc.binding.port": str(port),
+            "spark.driver.extraJavaOptions": f"-XX:+UseParallelGC {engine.java_options}".strip(),
+        }
+    )
     command = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--class", CONNECT_SERVER]
     command += ["--master", engine.master, "--driver-memory", engine.memory]
     for key, value in (conf | engine.conf).items():

@@ -1,4 +1,4 @@
-"""A table's rows for Arrow and for Spark, when its files are already chosen."""
+"""A table for Arrow and for Spark: by delta-spark where it is on the class path, else from files chosen before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import pyarrow as pa
 
@@ -15,6 +16,8 @@ from nightshift.lake.where import Filter, spark_condition
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame, SparkSession
+
+WITHOUT_DELTA: WeakSet[SparkSession] = WeakSet()  # sessions that have said so: each asking leaves an error in the log
 
 
 def run_date_of(file: str | Path) -> str:
@@ -37,6 +40,29 @@ def dataset_of_files(files: Sequence[str], schema: pa.Schema) -> ds.Dataset:
         for file in files
     ]
     return ds.FileSystemDataset(fragments, schema, parquet, disk)
+
+
+def delta_frame(
+    spark: SparkSession, table: Table, folder: Path, version: int, plain: Sequence[Filter]
+) -> DataFrame | None:
+    """The rows of a version for which all conditions hold, by delta-spark; None where Spark does not know the format.
+
+    Raises:
+        Exception: delta-spark is there, and cannot read the table.
+    """
+    if spark in WITHOUT_DELTA:
+        return None
+    try:
+        frame = spark.read.format("delta").option("versionAsOf", version).load(str(folder))
+        _ = frame.schema
+    except Exception as error:  # of another class in each kind of session
+        if "[DATA_SOURCE_NOT_FOUND]" not in str(error):
+            raise
+        WITHOUT_DELTA.add(spark)
+        return None
+    for condition in plain:
+        frame = frame.where(spark_condition(condition))
+    return frame.select(*[f"`{name}`" for name in table.columns], "run_date")
 
 
 def frame_of_files(spark: SparkSession, table: Table, files: Sequence[str], plain: Sequence[Filter]) -> DataFrame:

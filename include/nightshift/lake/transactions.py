@@ -17,7 +17,7 @@ from deltalake.transaction import create_table_with_add_actions
 
 from nightshift.lake.commits import add_action, transact
 from nightshift.lake.log import newest_version
-from nightshift.lake.reading import dataset_of_files, frame_of_files, run_date_of
+from nightshift.lake.reading import dataset_of_files, delta_frame, frame_of_files, run_date_of
 from nightshift.lake.stages import LakeError, Staged, claim_again, open_stage, release
 from nightshift.lake.tables import Table
 from nightshift.lake.types import spark_ddl
@@ -115,10 +115,12 @@ class Lake:
     ) -> DataFrame:
         """The rows for which all of `where` holds, for Spark, under the declared schema.
 
-        Spark sees only the files that may hold one: see `files`.
+        By delta-spark where its jars are on Spark's class path. Else Spark is handed the files that may hold a row:
+        see `files`.
         """
-        files = self.files(table.name, where, version)
-        return frame_of_files(spark, table, files, conditions(where, table.arrow))
+        opened, plain = self.open(table.name, version), conditions(where, table.arrow)
+        found = delta_frame(spark, table, self.path(table.name), opened.version(), plain)
+        return frame_of_files(spark, table, _chosen_files(opened, plain), plain) if found is None else found
 
     # writing
 
