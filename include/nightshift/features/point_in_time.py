@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
+from nightshift.features.contributions import contributions, daily
 from nightshift.features.definitions import KEYS, USER_ITEM, Entity, Feature, all_features, kept_of
-from nightshift.features.increments import PAIR, contributions, daily
 from nightshift.features.measures import ALIVE, PAIRS
+from nightshift.features.pairs import PAIR
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -63,7 +63,7 @@ def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Setting
         where = [("event_date", "between", (first, until)), ("run_date", "between", (first, plan.base))]
         frames.append(lake.spark(spark, table, where, version))
     needed = [column for column in table.columns if column not in NOT_NEEDED]
-    return reduce(lambda one, other: one.unionByName(other), frames).select(*needed, "run_date").persist()
+    return reduce(lambda one, other: one.unionByName(other), frames).select(*needed, "run_date")
 
 
 def base_of(spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, settings: Settings) -> Base:

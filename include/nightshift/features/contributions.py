@@ -1,0 +1,117 @@
+"""What moving events contribute to a state: daily measures, once for each target, coming in or leaving a window."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from nightshift.features.lineage import Plan
+from nightshift.features.measures import EVENTS, Kept, Measure
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def contributions(each: DataFrame, keys: Sequence[str], kept: Sequence[Kept], base: dt.date | None = None) -> DataFrame:
+    """What events add to the state of each key as of each day.
+
+    Args:
+        each: daily measures, once for every day `as_of` which they are known by.
+        base: the day of the state they are added to; None: to nothing.
+
+    Returns:
+        `as_of`, the keys, `came` (the last run date that brought the key something) and a column a kept measure.
+    """
+    from pyspark.sql import functions as F
+
+    merged = [merge(one.measure, _coming(one, base)).alias(one.column) for one in kept]
+    came = F.max(F.when(is_new(base), F.col("run_date"))).alias("came")
+    return each.groupBy("as_of", *keys).agg(came, *merged)
+
+
+def daily(events: DataFrame, keys: Sequence[str], kept: Sequence[Kept]) -> DataFrame:
+    """The measures of each key over one delivery and one day, by the measure's name."""
+    from pyspark.sql import functions as F
+
+    named = sorted({one.name for one in kept})
+    both = any(EVENTS[name].returns for name in named)  # else the events are the positive ones
+    sums = [
+        F.expr(EVENTS[n].expression + ("" if EVENTS[n].returns or not both else " filter (where weight > 0)")).alias(n)
+        for n in named
+    ]
+    return events.groupBy(*keys, "run_date", "event_date").agg(*sums)
+
+
+def each_target(frame: DataFrame, targets: Sequence[dt.date]) -> DataFrame:
+    """Each row once for every target that knows it: its run date is not after the target."""
+    from pyspark.sql import functions as F
+
+    if len(targets) == 1:
+        return frame.withColumn("as_of", F.lit(targets[0]))
+    return frame.withColumn("as_of", F.explode(F.array(*[F.lit(day) for day in targets]))).where("run_date <= as_of")
+
+
+def _coming(kept: Kept, base: dt.date | None) -> Column:
+    """A daily measure times 1 where it comes into the state, -1 where it leaves, 0 where it stays in or out."""
+    from pyspark.sql import functions as F
+
+    value = F.col(kept.name)
+    if kept.measure.merge != "sum":
+        return F.when(is_new(base), value)
+    return value * (_counts("as_of", kept.window, None) - _counts_in_base(kept.window, base))
+
+
+def is_new(base: dt.date | None) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.lit(True) if base is None else F.col("run_date") > F.lit(base)
+
+
+def _counts(day: str, window: int | None, delivered: Column | None) -> Column:
+    """1 where a row counts in the window that ends with `day`, else 0."""
+    from pyspark.sql import functions as F
+
+    holds = F.lit(True) if delivered is None else delivered
+    if window:
+        holds = holds & (F.date_diff(F.col(day), F.col("event_date")) < window)
+    return holds.cast("int")
+
+
+def _counts_in_base(window: int | None, base: dt.date | None) -> Column:
+    from pyspark.sql import functions as F
+
+    if base is None:
+        return F.lit(0)
+    inside = F.col("run_date") <= F.lit(base)
+    if window:
+        inside = inside & (F.date_diff(F.lit(base), F.col("event_date")) < window)
+    return inside.cast("int")
+
+
+def merge(measure: Measure, column: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.coalesce(F.sum(column), F.lit(0)) if measure.merge == "sum" else getattr(F, measure.merge)(column)
+
+
+def upon(state: DataFrame | None, targets: Sequence[dt.date], columns: Sequence[Column | str]) -> list[DataFrame]:
+    """The rows of the base once for every target; none for a rebuild."""
+    from pyspark.sql import functions as F
+
+    if state is None:
+        return []
+    return [state.select(F.explode(F.array(*[F.lit(day) for day in targets])).alias("as_of"), *columns)]
+
+
+def union(parts: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda one, other: one.unionByName(other), parts)
+
+
+def since_the_target_before(came: str, plan: Plan) -> Column:
+    """Whether a key was brought something since the state that the row's target is based on."""
+    from pyspark.sql import functions as F
+
+    previous = F.coalesce(*[F.when(F.col("as_of") == day, F.lit(on)) for day, on in plan.states.items()])
+    return F.coalesce(F.col(came) > previous, F.col(came).isNotNull())
