@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import command
 from nightshift import landing
+from nightshift.features.definitions import feature_tables
 from nightshift.lake import Lake, Staged, engine, events_table, quarantine_table
 from nightshift.runs import Night, StepError
 
@@ -31,6 +32,7 @@ def ingest(night: Night) -> dict[str, Any]:
     source = night.settings.source
     if night.run_date < source.first_day:
         raise StepError(f"run date {night.run_date} is before source.first_day {source.first_day}")
+    feature_tables(night.settings)  # an attribute that has a feature's name is refused before anything lands
     lake = Lake(night.home / "lake")
     days = days_to_read(lake, night)
     if len(days) > 1:
@@ -50,7 +52,7 @@ def ingest_delivery(spark: SparkSession, lake: Lake, night: Night, delivery: lan
             break
         log.info("ingest: reading %s again too: they share events with these days", ", ".join(map(str, later)))
         delivery = landing.delivered(lake, source, night.settings.folder, sorted({*delivery.days, *later}))
-    refused = landing.refusals(lake, staged["quarantine"])
+    refused = landing.refusals(lake, staged["quarantine"], source)
     landing.tell_refusals(refused, delivery.days[0], delivery.days[-1])
     landing.tell_garbled(garbled := landing.garbled_attributes(lake, staged["events"], source))
     total = {key: sum(count[key] for count in counts) for key in ("rows_in", "kept", "quarantined", "duplicates")}

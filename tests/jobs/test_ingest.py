@@ -56,6 +56,18 @@ def test_a_row_lost_between_file_and_lake_stops_the_night(
         shop.ingest(1)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [({"item_attributes": {"trend": "name"}}, "trend"), ({"user_attributes": {"Events_All": "land"}}, "Events_All")],
+)
+def test_an_attribute_that_has_a_features_name_is_refused_before_anything_lands(
+    tmp_path: Path, attributes: dict[str, Any], name: str
+) -> None:
+    shop = Shop(tmp_path, Engine(kind="connect", remote="sc://127.0.0.1:1"), attributes)
+    with pytest.raises(StepError, match=f"attribute '{name}' .* is the name of a feature: give it another name"):
+        shop.ingest(1)
+
+
 def test_a_day_before_the_first_is_refused_without_a_start_of_spark(tmp_path: Path) -> None:
     shop = Shop(tmp_path, Engine(kind="connect", remote="sc://127.0.0.1:1"), {"first_day": "2011-06-05"})
     with pytest.raises(StepError, match=r"run date 2011-06-04 is before source.first_day 2011-06-05"):

@@ -100,6 +100,6 @@ def test_text_that_shows_an_encoding_slip_is_told_from_text_with_accents(tmp_pat
 def test_a_stage_without_rows_has_nothing_to_tell(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     staged = stage(lake, [])
-    assert refusals(lake, staged) == {}
+    assert refusals(lake, staged, SHOP) == {}
     assert garbled_attributes(lake, staged, SHOP) == {}
     assert not dates_of(lake, [staged])[june(1)]

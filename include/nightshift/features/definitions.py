@@ -17,6 +17,7 @@ from typing import Literal
 from nightshift.config import Settings
 from nightshift.features.measures import EVENTS, PARTS, WEIGHT_PARTS, Kept, kept_by
 from nightshift.lake import Table
+from nightshift.runs import StepError
 
 Entity = Literal["user", "item", "user_item"]
 Aggregation = Literal["count", "baskets", "sum", "mean", "days_since_last", "days_since_first", "expression"]
@@ -194,7 +195,11 @@ STATE_REVISION = 1
 
 
 def feature_tables(settings: Settings) -> dict[str, Table]:
-    """The feature tables' schemas, by name."""
+    """The feature tables' schemas, by name.
+
+    Raises:
+        StepError: an attribute of the source has a feature's name.
+    """
     source = settings.source
     user, item = {"user_id": "string"}, {"item_id": "string"}
     tables = [
@@ -217,7 +222,17 @@ LAYERED = ("user_item_features", "user_sequences", "item_pair_counts")
 def _entity_columns(
     features: Sequence[Feature], attributes: Sequence[str] | dict[str, str], **rest: str
 ) -> dict[str, str]:
-    """Features and attributes for readers, and in one struct what the next night adds to."""
+    """Features and attributes for readers, and in one struct what the next night adds to.
+
+    Raises:
+        StepError: an attribute would be taken for a feature.
+    """
+    taken = {name.lower() for name in [*(feature.name for feature in features), *rest, "state"]}
+    for name in attributes:
+        if name.lower() in taken:
+            raise StepError(
+                f"attribute {name!r} under source in the configuration is the name of a feature: give it another name"
+            )
     said = {f"{name}_at": "bigint" for name in attributes}  # microseconds: when an attribute was last said
     state = ",".join(f"{name}:{kind}" for name, kind in (_state_columns(features) | said).items())
     named = {feature.name: feature.type for feature in features}

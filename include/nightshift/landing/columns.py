@@ -31,9 +31,14 @@ def required_columns(source: Source) -> list[str]:
 
 
 def type_columns(source: Source) -> list[str]:
-    """The columns that tell an event's type, sorted; the ones of text alone, if there are any."""
-    read = _read_by(kind.when for kind in source.event_types)
+    """The columns that tell an event's type, and not who acted, sorted; those of text alone, if there are any."""
+    read = [name for name in _read_by(kind.when for kind in source.event_types) if name not in user_columns(source)]
     return [name for name in read if name not in source.types] or read
+
+
+def user_columns(source: Source) -> list[str]:
+    """The columns that say who acted: their values are kept in the lake alone, where a person can be erased."""
+    return _read_by([source.columns.user])
 
 
 def require_columns(source: Source, names: Sequence[str], address: str) -> None:

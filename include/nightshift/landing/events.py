@@ -172,7 +172,7 @@ def _told_by_types(source: Source) -> Column:
         F.concat(F.lit(f"{name}="), F.coalesce(F.col(name).cast("string"), F.lit("none")))
         for name in type_columns(source)
     ]
-    return F.concat_ws(", ", *told).alias("_type_columns")
+    return F.nullif(F.concat_ws(", ", *told), F.lit("")).alias("_type_columns")
 
 
 def _verdict(reason: Column, value: Column | None = None) -> Column:

@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 
 from nightshift.config.settings import Source
 from nightshift.lake import Lake, Staged
+from nightshift.landing.columns import user_columns
 from nightshift.landing.encoding import GARBLED
 from nightshift.runs import day_end
 
@@ -69,8 +70,11 @@ def dates_of(lake: Lake, staged: Sequence[Staged]) -> dict[dt.date, Counter[dt.d
     return found
 
 
-def refusals(lake: Lake, quarantine: Staged) -> dict[str, dict[str, Any]]:
-    """Refused rows by reason: how many, and the commonest of the values it is about with their numbers of rows."""
+def refusals(lake: Lake, quarantine: Staged, source: Source) -> dict[str, dict[str, Any]]:
+    """Refused rows by reason: how many, and the commonest of the values it is about with their numbers of rows.
+
+    Values that say who acted are left out: they are in the table alone.
+    """
     query = f"""
         WITH values AS (SELECT reason, value, count(*) AS n FROM rows GROUP BY ALL),
              ranked AS (SELECT *, row_number() OVER (PARTITION BY reason ORDER BY value IS NULL, n DESC, value) AS place
@@ -79,10 +83,12 @@ def refusals(lake: Lake, quarantine: Staged) -> dict[str, dict[str, Any]]:
                FILTER (value IS NOT NULL AND place <= {EXAMPLES}) AS examples
         FROM ranked GROUP BY reason ORDER BY n DESC, reason"""
     files = lake.staged_files(quarantine)
-    rows = _ask(query, files) if files else []
-    return {
-        row["reason"]: {"rows": row["n"], "values": {e["value"]: e["n"] for e in row["examples"] or []}} for row in rows
-    }
+    found = {}
+    for row in _ask(query, files) if files else []:
+        about = row["reason"].split(" ")[0]
+        told = [] if about in ("user_id", "basket_id", *user_columns(source)) else row["examples"] or []
+        found[row["reason"]] = {"rows": row["n"], "values": {example["value"]: example["n"] for example in told}}
+    return found
 
 
 def garbled_attributes(lake: Lake, events: Staged, source: Source) -> dict[str, int]:
