@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from nightshift.config import Settings
+from nightshift.config import Settings, load
 from nightshift.config.settings import Runner
+from nightshift.runs import home_of
 
 ROOT = Path(__file__).parents[2]  # where jobs/ lies
 
@@ -56,11 +57,20 @@ class ProcessRunner:
             return [*submit, str(ROOT / "jobs" / f"{step}.py"), *arguments]
         return [sys.executable, "-m", f"jobs.{step}", *arguments]
 
+    def variables(self) -> dict[str, str]:
+        """What a step finds in its environment besides what is there."""
+        found = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()}
+        if self.runner.kind == "spark-submit":  # which starts the Java and the Python itself
+            from nightshift.lake.java import java_home
+
+            found |= {"JAVA_HOME": str(java_home(home_of(load()))), "PYSPARK_PYTHON": sys.executable}
+        return found
+
     def run(self, step: str, arguments: Sequence[str], log: Any, context: Any) -> dict[str, Any]:
         process = self.process = subprocess.Popen(
             self.command(step, arguments),
             cwd=ROOT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()} | self.runner.environment,
+            env=os.environ | self.variables() | self.runner.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
