@@ -93,16 +93,13 @@ def _titles(folder: Path) -> dict[str, str]:
 
 def _events(lake: Lake, night: Night, users: list[str]) -> pd.DataFrame:
     """What these users bought up to the run date."""
-    import pyarrow.dataset as ds
-
     wanted = ["user_id", "item_id", "title", "event_date", "basket_id"]
     if not lake.exists("events"):
         return pd.DataFrame(columns=wanted)
-    events = lake.open("events").to_pyarrow_dataset()
-    past = (ds.field("run_date") <= night.run_date) & (ds.field("event_date") <= night.run_date)
-    columns = [column for column in wanted if column in events.schema.names]
-    theirs = ds.field("user_id").isin(users) & (ds.field("weight") > 0) & past
-    return events.to_table(columns=columns, filter=theirs).to_pandas()
+    there = {field.name for field in lake.open("events").schema().fields}
+    past = [("run_date", "<=", night.run_date), ("event_date", "<=", night.run_date)]
+    where = [("user_id", "in", users), ("weight", ">", 0), *past]
+    return lake.pandas("events", [column for column in wanted if column in there], where)
 
 
 def _bought(events: pd.DataFrame) -> list[dict[str, Any]]:
