@@ -15,7 +15,10 @@ from typing import Any
 
 from jobs import command
 from nightshift.contracts import data_docs
+from nightshift.features.lineage import load_states
+from nightshift.lake import Lake
 from nightshift.monitoring.report import page
+from nightshift.monitoring.report.features_page import features_page
 from nightshift.monitoring.report.night import gather
 from nightshift.monitoring.report.night_page import night_page
 from nightshift.runs import Night, StepError
@@ -32,6 +35,8 @@ def report(night: Night) -> dict[str, Any]:
     html = night_page(found, night.settings)
     file = page.write(night.home / "reports" / "nights" / f"{night.run_date}.html", html)
     log.info("report: %s: %s", found.headline[1], file)
+    if night.run_date in {state.run_date for state in load_states(Lake(night.home / "lake"))}:
+        page.write(night.home / "reports" / "features.html", features_page(night))
     if otherwise:
         raise StepError(f"the gates and Great Expectations do not agree, see contracts/verdict.py: {otherwise[0]}")
     return {

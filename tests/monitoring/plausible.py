@@ -99,7 +99,6 @@ def put_features(home: Path, run_date: dt.date, users: int = 400, scale: float =
             "days_since_last": random.integers(0, 90, users),
             "mean_price": random.lognormal(0.7 * scale, 0.5, users),
             "country": random.choice(COUNTRIES, users, p=[0.7, 0.15, 0.1, 0.05]),
-            "as_of": run_date,
             "run_date": run_date,
         }
     )

@@ -16,7 +16,7 @@ WINDOW = Window(dt.date(2011, 11, 1), dt.date(2011, 11, 28))
 
 def frames() -> dict[str, pd.DataFrame]:
     random = np.random.default_rng(1)
-    users = {"user_id": [str(at) for at in range(500)], "events_7d": random.poisson(3, 500), "as_of": WINDOW.end}
+    users = {"user_id": [str(at) for at in range(500)], "events_7d": random.poisson(3, 500), "run_date": WINDOW.end}
     country = random.choice(["UK", "France", None], 500)
     lists = {"score": random.normal(size=500), "source": "repeat"}
     return {"user_features": pd.DataFrame({**users, "country": country}), "lists": pd.DataFrame(lists)}
@@ -94,4 +94,4 @@ def test_a_model_keeps_the_reference_of_the_first_night_it_served(tmp_path):
 
 
 def _compared(rows: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    return {name: frame.drop(columns=["user_id", "as_of"], errors="ignore") for name, frame in rows.items()}
+    return {name: frame.drop(columns=["user_id", "run_date"], errors="ignore") for name, frame in rows.items()}

@@ -125,9 +125,13 @@ def item_features(settings: Settings) -> list[Feature]:
 
 def _counts(entity: Entity, windows: Sequence[int], whose: str) -> list[Feature]:
     return [
-        Feature(f"events_{days}d", entity, "bigint", "count", f"{whose} events in the last {days} days", window=days)
+        Feature(f"events_{days}d", entity, "bigint", "count", f"{whose} events in {_last(days)}", window=days)
         for days in windows
     ] + [Feature("events_all", entity, "bigint", "count", f"{whose} events so far")]
+
+
+def _last(days: int) -> str:
+    return "the last day" if days == 1 else f"the last {days} days"
 
 
 def _span(entity: Entity) -> list[Feature]:

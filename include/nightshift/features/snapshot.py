@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import sqlglot
 
-from nightshift.features.definitions import USER_ITEM
+from nightshift.features.definitions import USER_ITEM, Feature
 from nightshift.features.lineage import LINEAGE, layers, load_states
 from nightshift.features.measures import ALIVE
 from nightshift.lake import Lake
@@ -71,7 +71,7 @@ def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) 
 
 def _whole(lake: Lake, table: str, as_of: dt.date, order: Sequence[str], versions: Versions) -> pd.DataFrame:
     """A day's partition of a table that has every row in it, without what only the next night reads."""
-    with _rows(lake, table, [as_of], versions) as rows:
+    with partition_rows(lake, table, [as_of], versions) as rows:
         return (
             rows.sql(f"select * exclude (run_date), from rows order by {', '.join(order)}")
             .df()
@@ -80,16 +80,16 @@ def _whole(lake: Lake, table: str, as_of: dt.date, order: Sequence[str], version
 
 
 def _pairs(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
-    features = ", ".join(f"{_duckdb(f.expression)}::{f.type} as {f.name}" for f in USER_ITEM)
+    features = ", ".join(f"{duckdb_of(f)}::{f.type} as {f.name}" for f in USER_ITEM)
     newest = _newest(chain, "user_id, item_id")
-    with _rows(lake, "user_item_features", chain, versions) as rows:
+    with partition_rows(lake, "user_item_features", chain, versions) as rows:
         rows.execute(f"create view newest as select *, date '{chain[0]}' as as_of from rows {newest}")
         return rows.sql(f"select user_id, item_id, {features} from newest where {ALIVE} order by user_id, item_id").df()
 
 
 def _sequences(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
     ago = f"list_transform(days, lambda day: date_diff('day', day, date '{chain[0]}'))"
-    with _rows(lake, "user_sequences", chain, versions) as rows:
+    with partition_rows(lake, "user_sequences", chain, versions) as rows:
         newest = _newest(chain, "user_id")
         return rows.sql(f"select user_id, items, {ago} as days_ago from rows {newest} order by user_id").df()
 
@@ -101,24 +101,26 @@ def _newest(chain: Sequence[dt.date], keys: str) -> str:
 
 
 @contextmanager
-def _rows(lake: Lake, table: str, days: Sequence[dt.date], versions: Versions) -> Iterator[DuckDBPyConnection]:
+def partition_rows(
+    lake: Lake, table: str, days: Sequence[dt.date], versions: Versions | None = None
+) -> Iterator[DuckDBPyConnection]:
     """A DuckDB with the view `rows`: these days' partitions of a table."""
     import duckdb
 
-    files = lake.files(table, [("run_date", "in", list(days))], versions.get(table))
+    version = (versions or {}).get(table)
+    files = lake.files(table, [("run_date", "in", list(days))], version)
     with duckdb.connect() as database:
         if files:
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             database.execute(f"create view rows as from read_parquet([{listed}], hive_partitioning = true)")
         else:
-            database.register(
-                "rows", pa.schema(lake.open(table, versions.get(table)).schema().to_arrow()).empty_table()
-            )
+            database.register("rows", pa.schema(lake.open(table, version).schema().to_arrow()).empty_table())
         yield database
 
 
-def _duckdb(expression: str) -> str:
-    return sqlglot.transpile(expression, read="spark", write="duckdb")[0]
+def duckdb_of(feature: Feature) -> str:
+    """A feature's expression in DuckDB's words."""
+    return sqlglot.transpile(feature.expression, read="spark", write="duckdb")[0]
 
 
 def load_interactions(lake: Lake, until: dt.date, version: int | None = None) -> pd.DataFrame:

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
+from nightshift.features.definitions import all_features
+from nightshift.features.versions import pinned
 from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.recommender import ModelFileError
 from nightshift.runs import code_version
@@ -106,6 +108,7 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         "seed": settings.seed,
         "users": len(groups),
         "rows": len(relevant),
+        "definitions": pinned(all_features(settings)),
         "relevant": int(relevant.sum()),
         "made_by": {"code": code_version(), "lightgbm": lgb.__version__},
         "threads": settings.threads,

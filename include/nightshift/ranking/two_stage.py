@@ -13,9 +13,11 @@ import pandas as pd
 
 from nightshift.config import Settings
 from nightshift.config.settings import Candidates
+from nightshift.features.definitions import all_features
 from nightshift.features.snapshot import Snapshot
+from nightshift.features.versions import changed_since
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import NOTHING, SOURCES, Entries, lists_of
+from nightshift.models.recommender import NOTHING, SOURCES, Entries, ModelFileError, lists_of
 from nightshift.models.rows import ranked
 from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.candidates import Retriever
@@ -89,8 +91,12 @@ def load_two_stage(
 
     Raises:
         FileNotFoundError: a file is missing.
-        ModelFileError: files do not fit each other or this code.
+        ModelFileError: files do not fit each other or this code, or a feature is defined otherwise than it was.
     """
     ranker = load_ranker(folder / "ranker", settings.threads)
+    if "definitions" not in ranker.about:
+        raise ModelFileError(f"{folder} does not say which definitions of features it has learnt from. Train anew")
+    if changed := changed_since(ranker.about["definitions"], all_features(settings)):
+        raise ModelFileError(f"{folder} has learnt from other features: {'; '.join(changed)}. Train anew")
     candidates = Candidates.model_validate(ranker.about["candidates"])
     return TwoStage(load_two_tower(folder / FOLDERS[which]), ranker, candidates, settings, index)
