@@ -51,7 +51,7 @@ def build_states(night: Night, lake: Lake, lineage: Lineage, plan: Plan) -> dict
     checks = check(night, "build_features", {name: lake.staged_files(staged[name]) for name in AUDITED})
     rows = {name: sum(lake.staged_counts(stage).values()) for name, stage in staged.items()}
     commit_states(lake, lineage, plan, staged, night.settings)
-    return {"expectations": len(checks), "rows": rows}
+    return {**checks.summary(), "rows": rows}
 
 
 if __name__ == "__main__":
