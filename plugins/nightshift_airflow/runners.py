@@ -81,11 +81,17 @@ class ProcessRunner:
         last_error: list[str] = []
         progress = threading.Thread(target=_follow, args=(process.stderr, log, last_error), daemon=True)
         progress.start()
-        told = [line for line in process.stdout if line.strip()]
+        told: list[str] = []
+        by_submit = self.runner.kind == "spark-submit"  # which puts the step's standard error on its standard output
+        for line in filter(str.strip, process.stdout):
+            told.append(line)
+            if by_submit:
+                log.info("%s", line.rstrip())
         exit_code = process.wait()
         progress.join(timeout=10)
         if exit_code != 0:
-            raise StepFailed(last_error[-1] if last_error else f"{step} ended with {exit_code}", exit_code)
+            said = [line.rstrip() for line in told] if by_submit and told else last_error
+            raise StepFailed(said[-1] if said else f"{step} ended with {exit_code}", exit_code)
         try:
             summary: dict[str, Any] = json.loads(told[-1])
         except (IndexError, ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyspark
 
+from nightshift.lake.engine import end_with_parent
 from nightshift.lake.java import java_home
 
 SPARK = Path(pyspark.__file__).parent
@@ -49,6 +50,7 @@ def cluster(folder: Path) -> Iterator[str]:
                         stderr=output,
                         stdin=subprocess.DEVNULL,
                         start_new_session=True,
+                        preexec_fn=end_with_parent,
                     )
                 )
         yield address

@@ -49,8 +49,8 @@ class Engine(Shop):
 
 def with_engine(shop: Shop, name: str, **values: Any) -> Engine:
     settings = yaml.safe_load(shop.config.read_text())
-    settings["source"]["first_day"] = RUN_DATE - dt.timedelta(days=9)
-    settings["evaluation"]["test_days"] = 2
+    settings["source"]["first_day"] = RUN_DATE - dt.timedelta(days=4)
+    settings["evaluation"]["test_days"] = 1
     settings["engine"] |= {"conf": {"spark.sql.codegen.wholeStage": "false"}} | values
     made = Engine(shop.folder, name)
     made.config.write_text(yaml.safe_dump(settings))
@@ -86,16 +86,15 @@ def test_the_engines_leave_the_same_tables(home: Path) -> None:
         local.engine("stop")
 
     submit = with_engine(shop, "submit", kind="submit")
-    small = {
-        "spark.executor.memory": "512m",
-        "spark.cores.max": "2",
-        "spark.scheduler.minRegisteredResourcesRatio": "1",
-    }
+    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    small = {"spark.executor.memory": "512m", "spark.executor.extraJavaOptions": quick, "spark.cores.max": "2"}
+    small["spark.scheduler.minRegisteredResourcesRatio"] = "1"  # begin when both workers are there
     values = yaml.safe_load(submit.config.read_text())
     values["engine"]["conf"] |= small
     submit.config.write_text(yaml.safe_dump(values))
     with cluster(home) as address:
-        submit.night(Runner(kind="spark-submit", master=address, environment={"SPARK_LOCAL_IP": "127.0.0.1"}))
+        here = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_SUBMIT_OPTS": quick}
+        submit.night(Runner(kind="spark-submit", master=address, environment=here))
     for worker in ("worker-0", "worker-1"):
         assert len(list((home / worker).glob("app-*"))) == 2, "both have been at work for both Spark steps"
 

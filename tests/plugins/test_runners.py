@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_a_spark_submit_places_the_steps_file_on_the_cluster(tmp_path: Path) -> 
         "spark-submit", "--master", "yarn", "--name", "nightshift build_features",
         str(tmp_path / "jobs" / "build_features.py"), "--run-date", "2011-11-30",
     ]  # fmt: skip
+
+
+def test_what_spark_submit_mixes_into_one_stream_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It merges its Python's two streams into standard output, and ends with log lines of its own."""
+    caplog.set_level(logging.INFO)
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    merged = f'"{sys.executable}" "$@" 2>&1'
+    submit.write_text(f'#!/bin/sh\nshift 4\n{merged}\nended=$?\necho "WARN ShutdownHookManager" >&2\nexit $ended\n')
+    submit.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{submit.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    monkeypatch.setenv("NIGHTSHIFT_CONFIG", str(ROOT / "nightshift.yaml"))
+    cluster = ProcessRunner(Runner(kind="spark-submit", master="yarn"))
+    assert run("good", runner=cluster) == {"arguments": [], "colour": None}
+    assert "progress" in caplog.messages
+    with pytest.raises(StepFailed, match="validate: price: found 3, allowed 0 to 1") as failed:
+        run("refused", runner=cluster)
+    assert failed.value.exit_code == 3
 
 
 def test_the_configuration_says_where_a_step_runs() -> None:

@@ -120,7 +120,7 @@ def start(engine: Engine, home: Path, shared: bool = True) -> dict[str, int]:
                 stdin=subprocess.DEVNULL,
                 cwd=folder,
                 start_new_session=True,
-                preexec_fn=None if shared else _end_with_parent,
+                preexec_fn=None if shared else end_with_parent,
             )
         server = {"port": port, "pid": process.pid, "started": started(process.pid)}
         if shared:
@@ -147,7 +147,7 @@ def stop(home: Path) -> bool:
     return server is not None
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Have the kernel end this process when its parent is gone, however it went (Linux: PR_SET_PDEATHSIG)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
