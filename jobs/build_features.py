@@ -18,7 +18,7 @@ from jobs import command
 from nightshift.contracts import check
 from nightshift.features.definitions import all_features, feature_tables
 from nightshift.features.lineage import LINEAGE, Lineage, Plan, load_lineage
-from nightshift.features.states import commit_states, stage_states
+from nightshift.features.states import commit_states, one_at_a_time, stage_states
 from nightshift.lake import Lake, engine
 from nightshift.runs import Night
 
@@ -29,9 +29,10 @@ AUDITED = ("user_features", "item_features", "user_item_features", "cooccurrence
 
 def build_features(night: Night, rebuild: str = "no") -> dict[str, Any]:
     lake = Lake(night.home / "lake")
-    lineage = load_lineage(lake, night.settings)
-    plan = lineage.plan(night.cutoffs, rebuild == "yes")
-    built = build_states(night, lake, lineage, plan) if plan.targets else {"expectations": 0, "rows": {}}
+    with one_at_a_time(lake):
+        lineage = load_lineage(lake, night.settings)
+        plan = lineage.plan(night.cutoffs, rebuild == "yes")
+        built = build_states(night, lake, lineage, plan) if plan.targets else {"expectations": 0, "rows": {}}
     return {
         "cutoffs": [day.isoformat() for day in night.cutoffs],
         "built": [day.isoformat() for day in plan.targets],

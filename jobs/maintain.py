@@ -1,4 +1,4 @@
-"""Keep the lake small: compact, vacuum and checkpoint every table, and sweep what killed runs left.
+"""Keep the lake small: merge the features' layers, compact, vacuum and checkpoint every table, sweep what was left.
 
     python -m jobs.maintain
     python -m jobs.maintain --dry-run
@@ -22,7 +22,9 @@ from typing import Any
 
 from jobs.command import set_up_logging
 from nightshift.config import ConfigError, load
-from nightshift.lake import Lake, LakeError, maintenance
+from nightshift.features.lineage import load_lineage
+from nightshift.features.states import consolidate
+from nightshift.lake import Lake, LakeError, engine, maintenance
 from nightshift.runs import Night, StepError, open_night
 from nightshift.runs.dates import parse_run_date
 
@@ -45,7 +47,24 @@ def tables(night: Night, dry_run: bool) -> dict[str, Any]:
     return done
 
 
-UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (tables,)  # in this order
+def features(night: Night, dry_run: bool) -> dict[str, Any]:
+    """The layers of the newest night's features, merged into one when there are many."""
+    settings, lake = night.settings, Lake(night.home / "lake")
+    lineage = load_lineage(lake, settings)
+    standing = [day for day in lineage.states if day <= night.run_date and lineage.stands(day)]
+    if not standing:
+        return {}
+    day = max(standing)
+    layers = len(lineage.chain(day))
+    if merging := layers > settings.features.layers and not dry_run:
+        with engine.session(settings.engine, night.home) as spark:
+            consolidate(spark, lake, lineage, day, settings)
+    log.info("maintain: features as of %s lie in %d layers%s", day, layers, ", now one" if merging else "")
+    return {"features": {"day": day.isoformat(), "layers": layers, "merged": merging}}
+
+
+# In this order: what the first leaves behind, the second clears away.
+UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (features, tables)
 
 
 def maintain(run_date: dt.date | None = None, config: str | None = None, dry_run: bool = False) -> dict[str, Any]:

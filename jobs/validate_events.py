@@ -10,6 +10,7 @@ expectation, the figure, the allowed range and what to do. Data Docs are under r
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ import pyarrow as pa
 
 from jobs import command
 from nightshift.contracts import Rows, check
+from nightshift.features.lineage import load_lineage
 from nightshift.lake import Lake, Staged, events_table, ingest_counts_table, quarantine_table
 from nightshift.runs import Night
+
+log = logging.getLogger("nightshift.contracts")
 
 HISTORY_DAYS = 120  # that bounds may be learned from
 
@@ -42,7 +46,17 @@ def validate_events(night: Night) -> dict[str, Any]:
         "events": lake.commit(staged["events"], events),
         "ingest_counts": replace_counts(lake, counts),
     }
-    return {**checks.summary(), "tables": versions}
+    return {**checks.summary(), "tables": versions, "stale_nights": stale_nights(night, lake)}
+
+
+def stale_nights(night: Night, lake: Lake) -> list[str]:
+    """The nights whose features knew other rows than there are now, told with what to do about them."""
+    stale = [day.isoformat() for day in load_lineage(lake, night.settings).stale()]
+    if stale:
+        again = f"make backfill FROM={stale[0]} TO={stale[-1]}"
+        log.warning("validate_events: %d nights knew other rows and are stale now: %s", len(stale), ", ".join(stale))
+        log.warning("validate_events: the next night builds upon none of them; to publish theirs again: %s", again)
+    return stale
 
 
 def audited(night: Night, files: Sequence[Path], counts: pd.DataFrame) -> dict[str, Rows]:

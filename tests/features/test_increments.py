@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from nightshift.config.settings import Engine
 from nightshift.features.lineage import load_lineage
+from nightshift.features.states import consolidate
 from nightshift.lake import Lake, engine
 from tests.features.history import SETTINGS, Event, advance, bring, state_as_of, tables_as_of
 
@@ -108,6 +109,24 @@ def test_a_night_reads_its_day_and_those_that_leave_a_window(warm_engine: Engine
         for each in (lake, whole):
             assert advance(spark, each, JUNE[29]).base == JUNE[28]
     same(tables_as_of(lake, JUNE[29]), tables_as_of(whole, JUNE[29]))
+
+
+def test_merged_layers_hold_what_the_layers_held(warm_engine: Engine, tmp_path: Path) -> None:
+    """And a night that builds upon them what it would have built upon those."""
+    lake, layered = Lake(tmp_path / "merged"), Lake(tmp_path / "layered")
+    with engine.session(warm_engine, tmp_path) as spark:
+        for each in (lake, layered):
+            bring(each, a_history(11))
+            advance(spark, each, JUNE[9], JUNE[14], JUNE[24])
+        before = tables_as_of(lake, JUNE[24]), state_as_of(lake, JUNE[24])
+        consolidate(spark, lake, load_lineage(lake, SETTINGS), JUNE[24], SETTINGS)
+        assert load_lineage(lake, SETTINGS).chain(JUNE[24]) == [JUNE[24]]
+        same(tables_as_of(lake, JUNE[24]), before[0])
+        same(state_as_of(lake, JUNE[24]), before[1])
+        for each in (lake, layered):
+            assert advance(spark, each, JUNE[29]).base == JUNE[24]
+    same(state_as_of(lake, JUNE[29]), state_as_of(layered, JUNE[29]))
+    same(tables_as_of(lake, JUNE[9]), tables_as_of(layered, JUNE[9]))
 
 
 def nothing(lake: Lake) -> Any:

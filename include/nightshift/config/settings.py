@@ -131,6 +131,7 @@ class Features(Section):
     sequence_length: PositiveInt = 50  # recent items kept a user
     neighbours: PositiveInt = 50  # co-occurring items kept an item
     cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
+    layers: PositiveInt = 7  # nights whose changes may lie upon each other before maintenance merges them
     half_life_days: PositiveInt = 90  # of a basket's weight in co-occurrence; it halves at once, as often as this
     largest_basket: PositiveInt = 100  # one with more items says little of any two, and costs their square
 

@@ -190,7 +190,8 @@ def definitions_digest(settings: Settings) -> str:
     """Identity of all that shapes the feature tables besides the events."""
     features = {name: feature.digest for name, feature in all_features(settings).items()}
     source = [list(settings.source.item_attributes), list(settings.source.user_attributes)]
-    words = [features, settings.features.model_dump(mode="json"), settings.lists.sellable, source, STATE_REVISION]
+    shaping = settings.features.model_dump(mode="json", exclude={"layers"})
+    words = [features, shaping, settings.lists.sellable, source, STATE_REVISION]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
 
 

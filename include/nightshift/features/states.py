@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import fcntl
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -12,6 +15,7 @@ from nightshift.config import Settings
 from nightshift.features.definitions import LAYERED, feature_tables
 from nightshift.features.increments import Base, build, leaving
 from nightshift.features.lineage import Lineage, Plan, State, forget, record
+from nightshift.features.pairs import PAIR, newest
 from nightshift.lake import Lake, Staged, events_table
 
 if TYPE_CHECKING:
@@ -21,6 +25,19 @@ log = logging.getLogger("nightshift.features")
 
 SIDE_BY_SIDE = 3
 NOT_NEEDED = ("event_id", "event_type")  # by any feature
+
+
+@contextlib.contextmanager
+def one_at_a_time(lake: Lake) -> Iterator[None]:
+    """Wait for whoever builds states of this lake, on this machine: a night builds upon what the one before it leaves."""
+    lake.root.mkdir(parents=True, exist_ok=True)
+    with (lake.root / "features.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("build_features: waiting for another night's features")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def stage_states(
@@ -77,3 +94,33 @@ def base_of(spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, setti
             for name, table in feature_tables(settings).items()
         }
     )
+
+
+def consolidate(spark: SparkSession, lake: Lake, lineage: Lineage, day: dt.date, settings: Settings) -> None:
+    """Merge the layers of a day into one, so that what is built upon it, and who reads it, looks through no others.
+
+    What is known as of the day stays the same, row by row. While it is at work, and if it is killed, the day is off the
+    record: a night then builds upon the day before, and the day itself is built again when it is asked for.
+    """
+    state, tables = lineage.states[day], feature_tables(settings)
+    merged = {
+        name: merged_layers(lake.spark(spark, tables[name], [("run_date", "in", lineage.chain(day))]), name, day)
+        for name in LAYERED
+    }
+    staged = {name: lake.stage(frame, tables[name], [day]) for name, frame in merged.items()}
+    forget(lake, [day])
+    for name, stage in staged.items():
+        lake.commit(stage, tables[name])
+    record(lake, [State(day, state.lineage, None)])
+
+
+def merged_layers(layers: DataFrame, table: str, day: dt.date) -> DataFrame:
+    """The rows of a layered table as of a day, as its own partition would have them were it built upon nothing."""
+    from pyspark.sql import functions as F
+
+    if table == "item_pair_counts":
+        sums = [F.sum("baskets").alias("baskets"), F.sum("weight").alias("weight")]
+        rows = layers.groupBy("a", "b").agg(*sums).where("baskets <> 0 or weight <> 0")
+    else:
+        rows = newest(layers, PAIR if table == "user_item_features" else ["user_id"])
+    return rows.withColumn("run_date", F.lit(day))
