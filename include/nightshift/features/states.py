@@ -29,7 +29,7 @@ NOT_NEEDED = ("event_id", "event_type")  # by any feature
 
 @contextlib.contextmanager
 def one_at_a_time(lake: Lake) -> Iterator[None]:
-    """Wait for whoever builds states of this lake, on this machine: a night builds upon what the one before it leaves."""
+    """Wait for whoever builds states of this lake on this machine: a night builds upon what another leaves."""
     lake.root.mkdir(parents=True, exist_ok=True)
     with (lake.root / "features.lock").open("w") as lock:
         try:

@@ -107,7 +107,7 @@ def _parsed(
         ),
     )
     values = [F.col("row")[name].alias(name) for name in needed]
-    return _with_all_columns(source, rows.select(*ORIGIN, *values, problem.alias("problem")))
+    return _with_all_columns(source, rows.select(*ORIGIN, *values, problem.alias("problem")), needed)
 
 
 def _parquet_rows(spark: SparkSession, source: Source, looks: Sequence[Look]) -> DataFrame:
@@ -144,8 +144,10 @@ def _typed(source: Source, frame: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     values, misfits = [], [F.lit(None).cast("struct<reason:string,value:string>")]
-    for name in [name for name in needed_columns(source) if name in frame.columns]:
-        found = frame.schema[name].dataType.simpleString()
+    types = {field.name: field.dataType.simpleString() for field in frame.schema}
+    there = [name for name in needed_columns(source) if name in types]
+    for name in there:
+        found = types[name]
         wanted = source.types.get(name, found)
         value = F.col(name).cast(wanted)
         if found == wanted == "string":
@@ -157,7 +159,7 @@ def _typed(source: Source, frame: DataFrame) -> DataFrame:
             misfit = _problem(f"{name} is not {wanted}", F.col(name).cast("string"))
             misfits.append(F.when(F.col(name).isNotNull() & lost, misfit))
         values.append(value.alias(name))
-    return _with_all_columns(source, frame.select(*ORIGIN, *values, F.coalesce(*misfits).alias("problem")))
+    return _with_all_columns(source, frame.select(*ORIGIN, *values, F.coalesce(*misfits).alias("problem")), there)
 
 
 def _agree(frames: Sequence[DataFrame], looks: Sequence[Look]) -> None:
@@ -166,21 +168,24 @@ def _agree(frames: Sequence[DataFrame], looks: Sequence[Look]) -> None:
     Raises:
         StepError: a column is of one type here and of another there, and the configuration gives it none.
     """
-    for name in frames[0].columns:
-        kinds = sorted({frame.schema[name].dataType.simpleString() for frame in frames} - {"void"})
-        if len(kinds) > 1:
+    kinds_of: dict[str, set[str]] = {}
+    for frame in frames if len(frames) > 1 else []:
+        for field in frame.schema:
+            kinds_of.setdefault(field.name, set()).add(field.dataType.simpleString())
+    for name, found in kinds_of.items():
+        if len(kinds := sorted(found - {"void"})) > 1:
             raise StepError(
                 f"the column {name!r} is {' and '.join(kinds)} in the files of {looks[0].file.run_date} to "
                 f"{looks[-1].file.run_date}: say which under source.types, and what is none will be quarantined"
             )
 
 
-def _with_all_columns(source: Source, rows: DataFrame) -> DataFrame:
-    """The columns in one order; one that a file lacks, and may lack, is NULL."""
+def _with_all_columns(source: Source, rows: DataFrame, there: Sequence[str]) -> DataFrame:
+    """The columns in one order; one that is not there, and may lack, is NULL."""
     from pyspark.sql import functions as F
 
     columns = [
-        F.col(name) if name in rows.columns else F.lit(None).cast(source.types.get(name, "void")).alias(name)
+        F.col(name) if name in there else F.lit(None).cast(source.types.get(name, "void")).alias(name)
         for name in needed_columns(source)
     ]
     told = [F.col("problem")["reason"].alias(UNREADABLE), F.col("problem")["value"].alias("_value")]
