@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +24,7 @@ from nightshift.publishing.manifest import File, Manifest, Run
 from nightshift.publishing.pointer import ATTEMPTS, Pointer, put_pointer, read_pointer
 from nightshift.publishing.publish import upload
 from nightshift.publishing.read import fetch, list_manifests, parse_manifest
-from nightshift.publishing.shards import Pair, write_shard
+from nightshift.publishing.shards import Pair, open_shard, write_shard
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
 
 log = logging.getLogger("nightshift.erasure")
@@ -87,12 +86,7 @@ def remove_old(storage: Storage, replaced: list[Replaced]) -> None:
 def pairs_of(storage: Storage, manifest: Manifest, work: Path) -> Iterator[Pair]:
     """Every record of a run."""
     for file in manifest.shards:
-        path = fetch(storage, manifest, file, work)
-        with (
-            lmdb.open(str(path), subdir=False, readonly=True, lock=False, create=False) as shard,
-            shard.begin() as all_,
-        ):
-            yield from ((bytes(key), bytes(value)) for key, value in all_.cursor())
+        yield from open_shard(fetch(storage, manifest, file, work)).pairs()
 
 
 def _published_without(storage: Storage, old: Manifest, people: People, request: str, work: Path) -> Manifest:

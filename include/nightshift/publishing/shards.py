@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -20,6 +20,11 @@ class Shard:
     def get(self, key: bytes) -> bytes | None:
         with self._lmdb.begin() as transaction:
             return transaction.get(key)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every record with its key, in key order."""
+        with self._lmdb.begin() as transaction:
+            yield from transaction.cursor()
 
     def __len__(self) -> int:
         return self._lmdb.stat()["entries"]
