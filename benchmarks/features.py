@@ -15,7 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def one_day(company: Company, cores: int, memory: str, server: list[int]) -> dic
     scratch = called("benchmarks.from_scratch", {**given, "out": str(out / "scratch")}, server)
     with with_server(server) as cost:
         cost.told = company.step("build_features", day).told
-    duck = called("benchmarks.yardstick", {**given, "out": str(out / "duckdb")}, [])
+    duck = called("benchmarks.yardstick", {**given, "out": str(out / "duckdb")}, [], without=server)
     agree(company, day, out)
     return {"Spark, from all events": scratch, "increments": cost, "DuckDB, from all events": duck}
 
@@ -81,11 +81,11 @@ def with_server(server: list[int]) -> Iterator[Cost]:
         yield cost
 
 
-def called(module: str, given: dict[str, Any], server: list[int]) -> Cost:
+def called(module: str, given: dict[str, Any], server: list[int], without: Sequence[int] = ()) -> Cost:
     """A module as a process, with its arguments on standard input."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
     command = [sys.executable, "-m", module]
-    with costs(*server) as cost:
+    with costs(*server, without=without) as cost:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, input=json.dumps(given), capture_output=True, text=True
         )
@@ -99,10 +99,27 @@ def agree(company: Company, day: dt.date, out: Path) -> None:
     snapshot = load_snapshot(company.lake, day)
     for table, keys in KEYS.items():
         yardstick = pd.read_parquet(out / "duckdb" / f"{table}.parquet")
-        same(table, keys, getattr(snapshot, SNAPSHOT.get(table, table)), yardstick)
-        if table in ("user_features", "item_features", "cooccurrence"):
-            scratch = pd.read_parquet(out / "scratch" / table).drop(columns=["state", "run_date"], errors="ignore")
-            same(f"{table} from scratch", keys, scratch, yardstick)
+        found = {"increments": getattr(snapshot, SNAPSHOT.get(table, table))}
+        if table in ("user_features", "item_features", "cooccurrence"):  # the others are states there
+            found["from scratch"] = pd.read_parquet(out / "scratch" / table)
+        for way, frame in found.items():
+            if table == "cooccurrence":
+                same(
+                    f"scores by {way}",
+                    ["item_id", "score"],
+                    frame[["item_id", "score"]],
+                    yardstick[["item_id", "score"]],
+                )
+                frame, other = (without_ties(each, company.settings.features.neighbours) for each in (frame, yardstick))
+            else:
+                other = yardstick
+            same(f"{table} by {way}", keys, frame, other)
+
+
+def without_ties(neighbours: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Without an item's last neighbours by score where it has as many as are kept: which of equals is one is chance."""
+    by_item = neighbours.groupby("item_id")["score"]
+    return neighbours[(by_item.transform("size") < most) | (neighbours["score"] > by_item.transform("min"))]
 
 
 def same(name: str, keys: list[str], found: pd.DataFrame, yardstick: pd.DataFrame) -> None:
