@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale --work var/scale --out var/figures
 
-The memory is that of all processes together: the step, the Spark server, and what they start. --limit is a claim that
-is checked, not enforced.
+The first night meets a Spark server that is up and cold, the next a warm one. The memory is that of all processes
+together: the step, the Spark server, and what they start. --limit is a claim that is checked, not enforced.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LINE = re.compile(r"^(\d\d):(\d\d):(\d\d) (.*)")
 
 def main(argv: list[str] | None = None) -> None:
     arguments = with_history(parser("scale", __doc__))
-    arguments.set_defaults(events_a_day=1_000_000, users=1_000_000, items=50_000, repeats=1)
+    arguments.set_defaults(events_a_day=1_000_000, users=1_000_000, items=50_000, repeats=2)
     arguments.add_argument("--days", type=int, default=100, help="of history (100)")
     arguments.add_argument("--limit", type=float, default=8.0, help="GiB that the night may take (8)")
     arguments.add_argument("--through", choices=STEPS, default=NIGHTLY[-1], help="the last step (build_features)")
@@ -34,11 +34,9 @@ def main(argv: list[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     with warm_engine(args.work / "spark", f"local[{args.cores}]", args.memory) as section:
         company.prepare(args.days, section, args.cores)
-    nights = []
-    for _ in range(args.repeats):
-        with warm_engine(args.work / "spark", f"local[{args.cores}]", args.memory) as section:  # memory counts anew
-            company.prepare(args.days, section, args.cores)
-            nights.append(one_night(company, steps, args))
+    with warm_engine(args.work / "spark", f"local[{args.cores}]", args.memory) as section:  # its memory counts anew
+        company.prepare(args.days, section, args.cores)
+        nights = [one_night(company, steps, args) for _ in range(args.repeats)]
     rows = [row for number, night in enumerate(nights, 1) for row in table(number, night)]
     report("scale", rows, vars(args), args.out, nights)
     peak = max(cost.peak_mib for night in nights for cost in night.values()) / 1024
