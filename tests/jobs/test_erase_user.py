@@ -38,11 +38,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     made = make_shop(tmp_path_factory.mktemp("erasure"))
     spoil_a_row(made, PERSON)
     made.engine("start")
-    made.night(BEFORE)
-    made.night()
-    plant(made, PERSON)
-    yield made
-    made.engine("stop")
+    try:
+        made.night(BEFORE)
+        made.night()
+        plant(made, PERSON)
+        yield made
+    finally:
+        made.engine("stop")
 
 
 def spoil_a_row(shop: Shop, person: str) -> None:
