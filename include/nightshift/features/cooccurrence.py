@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
@@ -29,7 +31,7 @@ def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
 
     features = settings.features
     basket = F.xxhash64("user_id", "basket_id").alias("basket")
-    items = F.array_distinct(F.collect_list(F.xxhash64("item_id"))).alias("items")
+    items = F.array_sort(F.collect_set(F.xxhash64("item_id"))).alias("items")
     whole = bought.groupBy(basket, "run_date", "event_date").agg(items)
     usable = whole.where(F.size("items") <= features.largest_basket)
     # Of most baskets nothing changes between base and targets but that they are new: their pairs are made once.
@@ -40,8 +42,8 @@ def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
     )
     moved = moved.where(" or ".join(f"step_{n} <> 0" for n in range(len(steps))))
     rest = ["weight", *[f"step_{n}" for n in range(len(steps))]]
-    one = moved.select(F.explode("items").alias("a"), "items", *rest)
-    both = one.select("a", F.explode("items").alias("b"), *rest).where("a <= b")
+    one = moved.select(F.posexplode("items").alias("at", "a"), "items", *rest)
+    both = one.select("a", F.explode(F.expr("slice(items, at + 1, size(items))")).alias("b"), *rest)  # each two once
     sums = []
     for n in range(len(steps)):
         sums += [F.sum(f"step_{n}").alias(f"baskets_{n}"), F.sum(F.expr(f"step_{n} * weight")).alias(f"weight_{n}")]
@@ -90,10 +92,15 @@ def neighbours(
     if layers is not None:
         parts.append(layers.select("a", "b", *old, *_zeros(new)))
     total = union(parts).groupBy("a", "b").agg(*[F.sum(name).alias(name) for name in (*old, *new)])
+    if layers is None:
+        total = parts[0]
+    # Most pairs meet once, so the rest is over few.
+    enough = reduce(or_, [F.expr(_so_far("baskets", n)) >= 2 for n in steps])
+    total = total.where((F.col("a") == F.col("b")) | enough)
     so_far = [
         F.struct(
             F.lit(day).alias("as_of"),
-            *[F.expr(" + ".join([what, *[f"{what}_{m}" for m in steps if m <= n]])).alias(what) for what in old],
+            *[F.expr(_so_far(what, n)).alias(what) for what in old],
         )
         for n, day in enumerate(plan.targets)
     ]
@@ -114,6 +121,11 @@ def neighbours(
     of_item = named.select("item_id", F.col("n").alias("item"))
     of_neighbour = named.select(F.col("item_id").alias("neighbour_id"), F.col("n").alias("neighbour"))
     return ranked.join(of_item, "item").join(of_neighbour, "neighbour")
+
+
+def _so_far(what: str, step: int) -> str:
+    """What had been summed up by a step: what there was, and every step's change up to it."""
+    return " + ".join([what, *[f"{what}_{n}" for n in range(step + 1)]])
 
 
 def _zeros(columns: dict[str, str]) -> list[Column]:
