@@ -13,9 +13,11 @@ from nightshift.lake import engine
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TINY = {  # rows are few here: compile little, and in a hurry
+TINY = {  # rows are few here: compile nothing, plan once
     "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
     "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
 }
 
 
