@@ -18,6 +18,8 @@ from nightshift.runs.dates import parse_run_date
 
 log = logging.getLogger("nightshift")
 
+LONG = 2000  # characters of one value, which a log is spared
+
 FAILED = "failed"  # what a step that stopped the night leaves, for the report
 
 Step = Callable[..., dict[str, Any]]
@@ -32,8 +34,8 @@ def run(
         step: called with the night, and with those of `options` that were given.
         options: names, and help, of text options that this step takes besides the ones all steps take.
 
-    The last line on standard output is the step's summary as one JSON object; it is also left in the night's folder
-    as `<step>.json`. Progress goes to standard error. Exits 0, or with the error's `exit_code` after one line.
+    The step's summary is left in the night's folder as `<step>.json`; the last line on standard output is the same as
+    one JSON object, without what is long. Progress goes to standard error. Exits 0, or with the error's `exit_code` after one line.
     """
     arguments = parser(step.__name__, description)
     for name, told in (options or {}).items():
@@ -51,7 +53,17 @@ def run(
             night.write_json(FAILED, {"step": step.__name__, "run_id": night.run_id, "error": str(error)})
         print(f"{step.__name__}: {error}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))
-    print(json.dumps(summary, sort_keys=True, default=str), flush=True)
+    print(json.dumps(shortened(summary), sort_keys=True, default=str), flush=True)
+
+
+def shortened(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary for a log: of what is long, how many there are."""
+    long = {
+        name: f"{len(value)} in {summary['step']}.json"
+        for name, value in summary.items()
+        if isinstance(value, list | dict) and len(json.dumps(value, default=str)) > LONG
+    }
+    return {**summary, **long}
 
 
 def execute(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
