@@ -35,7 +35,8 @@ def run(
         options: names, and help, of text options that this step takes besides the ones all steps take.
 
     The step's summary is left in the night's folder as `<step>.json`; the last line on standard output is the same as
-    one JSON object, without what is long. Progress goes to standard error. Exits 0, or with the error's `exit_code` after one line.
+    one JSON object, without what is long. Progress goes to standard error. Exits 0, or with the error's `exit_code`
+    after one line.
     """
     arguments = parser(step.__name__, description)
     for name, told in (options or {}).items():

@@ -102,9 +102,9 @@ def advance(
     return plan
 
 
-def tables_as_of(lake: Lake, day: dt.date) -> dict[str, pd.DataFrame]:
-    """The feature tables as of a day, by the snapshot's names."""
-    snapshot = load_snapshot(lake, day)
+def tables_as_of(lake: Lake, day: dt.date, versions: dict[str, int] | None = None) -> dict[str, pd.DataFrame]:
+    """The feature tables as of a day, by the snapshot's names; at earlier versions of theirs, if given."""
+    snapshot = load_snapshot(lake, day, versions)
     return {name: getattr(snapshot, name) for name in ("users", "items", "pairs", "sequences", "cooccurrence")}
 
 

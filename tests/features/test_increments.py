@@ -87,11 +87,14 @@ def test_a_correction_is_built_from_the_last_night_that_it_leaves_standing(warm_
     bring(fresh, corrected)
     with engine.session(warm_engine, tmp_path) as spark:
         advance(spark, lake, JUNE[9], JUNE[19], JUNE[24])
+        then, versions = tables_as_of(lake, JUNE[24]), {name: lake.version(name) for name in lake.tables()}
         bring(lake, [event for event in corrected if event.run_date == JUNE[14]])
         assert load_lineage(lake, SETTINGS).stale() == [JUNE[19], JUNE[24]], "the nights that knew the wrong rows"
-        assert advance(spark, lake, JUNE[9], JUNE[29]).base == JUNE[9]
+        assert advance(spark, lake, JUNE[9], JUNE[24], JUNE[29]).base == JUNE[9]
         advance(spark, fresh, JUNE[29])
     same(tables_as_of(lake, JUNE[29]), tables_as_of(fresh, JUNE[29]))
+    same(tables_as_of(lake, JUNE[24], versions), then)  # a manifest's versions lead back to what its night saw
+    assert not tables_as_of(lake, JUNE[24])["pairs"].equals(then["pairs"])
 
 
 def test_a_night_reads_its_day_and_those_that_leave_a_window(warm_engine: Engine, tmp_path: Path) -> None:
