@@ -79,7 +79,11 @@ class Shop:
         subprocess.run(arguments, cwd=ROOT, env=self.environment, check=True, capture_output=True)
 
 
-def make_shop(folder: Path) -> Shop:
+UNCOMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+"""Spark computes by interpreting: quicker over few rows, and what a test of something else may do."""
+
+
+def make_shop(folder: Path, uncompiled: bool = False) -> Shop:
     """Write the slice's daily files and a configuration of small models into `folder`."""
     day = FIRST
     (folder / "events").mkdir(parents=True)
@@ -90,7 +94,12 @@ def make_shop(folder: Path) -> Shop:
     settings = yaml.safe_load((ROOT / "nightshift.yaml").read_text())
     settings["source"] |= {"address": "events/{run_date}.csv.gz", "first_day": FIRST}
     settings |= {
-        "engine": {"memory": "1g", "shuffle_partitions": 2},
+        "engine": {
+            "memory": "1g",
+            "shuffle_partitions": 2,
+            "java_options": "-XX:TieredStopAtLevel=1",
+            "conf": UNCOMPILED if uncompiled else {},
+        },
         "evaluation": {"test_days": 14, "min_users": 20},
         "two_tower": {"epochs": 1, "dimension": 16},
         "ranker": {"trees": 20},

@@ -51,7 +51,7 @@ def with_engine(shop: Shop, name: str, **values: Any) -> Engine:
     settings = yaml.safe_load(shop.config.read_text())
     settings["source"]["first_day"] = RUN_DATE - dt.timedelta(days=4)
     settings["evaluation"]["test_days"] = 1
-    settings["engine"] |= {"conf": {"spark.sql.codegen.wholeStage": "false"}} | values
+    settings["engine"] |= values
     made = Engine(shop.folder, name)
     made.config.write_text(yaml.safe_dump(settings))
     return made
@@ -73,8 +73,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_engines_leave_the_same_tables(home: Path) -> None:
-    shop = make_shop(home / "shop")
-    local = with_engine(shop, "local", master="local[2]", memory="1g", java_options="-XX:TieredStopAtLevel=1")
+    shop = make_shop(home / "shop", uncompiled=True)
+    local = with_engine(shop, "local", master="local[2]", memory="1g")
     local.engine("start")
     try:
         local.night(Runner())

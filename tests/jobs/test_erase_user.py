@@ -35,7 +35,7 @@ PERSON = "17450"  # buys more often than anybody else
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Two nights of a small shop, published; and the person in a log, in a database and in a line that was refused."""
-    made = make_shop(tmp_path_factory.mktemp("erasure"))
+    made = make_shop(tmp_path_factory.mktemp("erasure"), uncompiled=True)
     spoil_a_row(made, PERSON)
     made.engine("start")
     try:
