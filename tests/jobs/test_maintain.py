@@ -26,7 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lake = Lake(tmp_path / "lake")
     for number in range(12):
         lake.replace("user_features", D1, pa.table({"n": [number]}))
-    lake.replace("ingest_counts", D2, pa.table({"kept": [5]}))
+    lake.replace("ingest_counts", D2, pa.table({"kept": [5], "content": ["5-0"]}))
     for day, version in ((D1, 3), (D2, 4)):
         night = tmp_path / "nights" / str(day)
         night.mkdir(parents=True)
@@ -86,7 +86,7 @@ def test_a_table_that_fails_is_named_and_the_others_have_their_turn(
         return {day: (2, rows + next(wrong)) for day, (_, rows) in whole(opened, below).items()}
 
     lake = Lake(home / "lake")
-    rows = pa.table({"kept": [6], "run_date": pa.array([D2])})
+    rows = pa.table({"kept": [6], "content": ["6-0"], "run_date": pa.array([D2])})
     write_deltalake(str(lake.path("ingest_counts")), rows, mode="append")
     monkeypatch.setattr(maintain.maintenance, "files_of", miscounted)
     with pytest.raises(SystemExit) as ended:
