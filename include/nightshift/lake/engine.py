@@ -33,6 +33,7 @@ log = logging.getLogger("nightshift.lake")
 
 CONNECT_SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
 READY_SECONDS = 120
+CONNECT_VARIABLES = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE")  # of a parent that talks to a Connect server
 
 SESSION = {  # of every session, whatever the engine
     "spark.sql.session.timeZone": "UTC",
@@ -64,6 +65,8 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
     private = None
     settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
     if engine.kind == "submit":
+        for name in CONNECT_VARIABLES:
+            os.environ.pop(name, None)
         spark = _on_a_cluster(engine, home, settings)
     else:
         if engine.kind == "connect":
