@@ -18,10 +18,9 @@ WORKDIR ${HOME_OF_AIRFLOW}
 COPY requirements.txt ./
 COPY requirements/torch.txt requirements/
 COPY docker/airflow-requirements.txt docker/
-# torch is the CUDA build, which runs on CPUs too. For a smaller image, TORCH_INDEX: the index of CPU builds
-ARG TORCH_INDEX=
+# torch is the CUDA build, which runs on CPUs too. pip's own variables and files say where else it may look.
 RUN pip install --no-cache-dir --requirement requirements.txt --requirement docker/airflow-requirements.txt \
-    --requirement requirements/torch.txt ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}}
+    --requirement requirements/torch.txt
 
 COPY dags dags
 COPY plugins plugins

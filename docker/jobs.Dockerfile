@@ -13,10 +13,9 @@ RUN apt-get update \
 WORKDIR /opt/nightshift
 COPY requirements.txt ./
 COPY requirements/torch.txt requirements/
-# torch is the CUDA build, which runs on CPUs too. For a smaller image, TORCH_INDEX: the index of CPU builds
-ARG TORCH_INDEX=
+# torch is the CUDA build, which runs on CPUs too. pip's own variables and files say where else it may look.
 RUN pip install --no-cache-dir --requirement requirements.txt \
-    --requirement requirements/torch.txt ${TORCH_INDEX:+--extra-index-url ${TORCH_INDEX}}
+    --requirement requirements/torch.txt
 
 # delta-spark's jars, for the engine `submit`: Spark's own resolver fetches them from Maven, once, here.
 # Without Maven: --build-arg DELTA= leaves them out, and Spark reads tables by delta-rs's file lists.
