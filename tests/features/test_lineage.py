@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-import pytest
-
-from nightshift.features.lineage import Lineage, State, forget, layers, load_states, ranges, record
+from nightshift.features.lineage import Lineage, State, forget, layers, load_states, record
 from nightshift.lake import Lake
 
 
@@ -96,11 +94,3 @@ def test_the_record_is_kept_by_day_and_can_be_forgotten(tmp_path: Path) -> None:
     forget(lake, [day(3), day(9)])
     assert sorted(load_states(lake), key=lambda s: s.run_date) == states[:2]
     assert len(load_states(lake, version)) == 3, "an earlier version still has it"
-
-
-@pytest.mark.parametrize(
-    ("numbers", "expected"),
-    [([], []), ([3], [(3, 3)]), ([5, 1, 2, 3, 7, 8], [(1, 3), (5, 5), (7, 8)])],
-)
-def test_days_as_ranges(numbers: list[int], expected: list[tuple[int, int]]) -> None:
-    assert ranges([day(n) for n in numbers]) == [(day(a), day(b)) for a, b in expected]

@@ -60,7 +60,7 @@ def _coming(kept: Kept, base: dt.date | None) -> Column:
     value = F.col(kept.name)
     if kept.measure.merge != "sum":
         return F.when(is_new(base), value)
-    return value * (_counts("as_of", kept.window, None) - _counts_in_base(kept.window, base))
+    return value * (counts_as_of(F.col("as_of"), kept.window) - counts_as_of(base, kept.window))
 
 
 def is_new(base: dt.date | None) -> Column:
@@ -69,24 +69,16 @@ def is_new(base: dt.date | None) -> Column:
     return F.lit(True) if base is None else F.col("run_date") > F.lit(base)
 
 
-def _counts(day: str, window: int | None, delivered: Column | None) -> Column:
-    """1 where a row counts in the window that ends with `day`, else 0."""
+def counts_as_of(day: Column | dt.date | None, window: int | None) -> Column:
+    """1 where a row had been delivered by a day and lies in the window that ends with it, else 0; of no day, 0."""
     from pyspark.sql import functions as F
 
-    holds = F.lit(True) if delivered is None else delivered
-    if window:
-        holds = holds & (F.date_diff(F.col(day), F.col("event_date")) < window)
-    return holds.cast("int")
-
-
-def _counts_in_base(window: int | None, base: dt.date | None) -> Column:
-    from pyspark.sql import functions as F
-
-    if base is None:
+    if day is None:
         return F.lit(0)
-    inside = F.col("run_date") <= F.lit(base)
+    end = F.lit(day) if isinstance(day, dt.date) else day
+    inside = F.col("run_date") <= end
     if window:
-        inside = inside & (F.date_diff(F.lit(base), F.col("event_date")) < window)
+        inside = inside & (F.date_diff(end, F.col("event_date")) < window)
     return inside.cast("int")
 
 

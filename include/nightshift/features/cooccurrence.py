@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
-from nightshift.features.contributions import union
+from nightshift.features.contributions import counts_as_of, union
 from nightshift.features.lineage import Plan
 
 if TYPE_CHECKING:
@@ -35,7 +34,8 @@ def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
     whole = bought.groupBy(basket, "run_date", "event_date").agg(items)
     usable = whole.where(F.size("items") <= features.largest_basket)
     # Of most baskets nothing changes between base and targets but that they are new: their pairs are made once.
-    steps = [_coefficient(day, on, features.cooccurrence_days) for day, on in plan.states.items()]
+    window = features.cooccurrence_days
+    steps = [counts_as_of(day, window) - counts_as_of(on, window) for day, on in plan.states.items()]
     half_lives = F.floor(F.date_diff("event_date", F.lit(settings.source.first_day)) / features.half_life_days)
     moved = usable.select(
         "items", F.pow(F.lit(2.0), half_lives).alias("weight"), *[s.alias(f"step_{n}") for n, s in enumerate(steps)]
@@ -48,17 +48,6 @@ def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
     for n in range(len(steps)):
         sums += [F.sum(f"step_{n}").alias(f"baskets_{n}"), F.sum(F.expr(f"step_{n} * weight")).alias(f"weight_{n}")]
     return both.groupBy("a", "b").agg(*sums)
-
-
-def _coefficient(day: dt.date, on: dt.date | None, window: int) -> Column:
-    """1 where a basket counts as of `day` and did not as of `on`; -1 the other way round; else 0."""
-    from pyspark.sql import functions as F
-
-    def counts(as_of: dt.date) -> Column:
-        known = F.col("run_date") <= F.lit(as_of)
-        return (known & (F.date_diff(F.lit(as_of), F.col("event_date")) < window)).cast("int")
-
-    return counts(day) if on is None else counts(day) - counts(on)
 
 
 def counts_by_target(counts: DataFrame, plan: Plan) -> DataFrame:

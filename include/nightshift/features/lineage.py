@@ -12,7 +12,6 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pyarrow as pa
 
@@ -125,10 +124,3 @@ def layers(states: Iterable[State], day: dt.date) -> list[dt.date]:
     """The days whose layers make up the state of `day`, as recorded, the newest first."""
     recorded = Lineage(states, {}, "")
     return recorded.chain(day) if day in recorded.states else [day]
-
-
-def ranges(days: Sequence[dt.date]) -> list[tuple[dt.date, dt.date]]:
-    """Days as ranges without gaps, both ends included, in time's order."""
-    ordered = sorted(set(days))
-    breaks = [n for n, (one, other) in enumerate(pairwise(ordered), 1) if (other - one).days > 1]
-    return [(ordered[a], ordered[b - 1]) for a, b in pairwise([0, *breaks, len(ordered)])] if ordered else []

@@ -15,6 +15,7 @@ from nightshift.features.contributions import (
     merge,
     since_the_target_before,
     union,
+    upon,
 )
 from nightshift.features.definitions import USER_ITEM, kept_of
 from nightshift.features.lineage import Plan
@@ -44,9 +45,7 @@ def pairs(moving: DataFrame, layers: DataFrame | None, plan: Plan) -> DataFrame:
         known = known_pairs(new, layers).select(
             *PAIR, F.lit(None).cast("date").alias("came"), *names, F.lit(True).alias("old")
         )
-        parts.append(
-            known.select(F.explode(F.array(*[F.lit(day) for day in plan.targets])).alias("as_of"), *known.columns)
-        )
+        parts += upon(known, plan.targets, [*PAIR, "came", *names, "old"])
     after = [merge(one.measure, F.col(one.column)).alias(one.column) for one in kept]
     before = F.struct(*[merge(one.measure, F.expr(f"if(old, {one.column}, null)")).alias(one.column) for one in kept])
     merged = union(parts).groupBy("as_of", *PAIR).agg(F.max("came").alias("came"), *after, before.alias("before"))

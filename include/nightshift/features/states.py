@@ -8,10 +8,10 @@ import fcntl
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
+from nightshift.features.contributions import union
 from nightshift.features.definitions import LAYERED, feature_tables
 from nightshift.features.increments import Base, build, leaving
 from nightshift.features.lineage import Lineage, Plan, State, forget, record
@@ -80,7 +80,7 @@ def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Setting
         where = [("event_date", "between", (first, until)), ("run_date", "between", (first, plan.base))]
         frames.append(lake.spark(spark, table, where, version))
     needed = [column for column in table.columns if column not in NOT_NEEDED]
-    return reduce(lambda one, other: one.unionByName(other), frames).select(*needed, "run_date")
+    return union(frames).select(*needed, "run_date")
 
 
 def base_of(spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, settings: Settings) -> Base:
