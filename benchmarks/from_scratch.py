@@ -19,9 +19,9 @@ from nightshift.lake import Lake, engine, events_table
 
 def compute(lake: Lake, as_of: dt.date, settings: Settings, home: Path, out: Path) -> None:
     """Write each feature table as of the day into `out`."""
-    with engine.session(settings.engine, home) as spark:
+    with engine.session(settings.engine, home) as spark, engine.caching() as cached:
         events = lake.spark(spark, events_table(settings.source), [("run_date", "<=", as_of)])
-        frames = build(events, Base({}), Plan(None, (as_of,)), settings)
+        frames = build(events, Base({}), Plan(None, (as_of,)), settings, cached)
         for name, frame in frames.items():
             frame.write.mode("overwrite").parquet(str(out / name))
 

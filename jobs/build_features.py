@@ -12,6 +12,7 @@ all events, with the same result. A failed audit stops the night and commits not
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from jobs import command
@@ -31,27 +32,31 @@ def build_features(night: Night, rebuild: str = "no") -> dict[str, Any]:
     lake = Lake(night.home / "lake")
     with one_at_a_time(lake):
         lineage = load_lineage(lake, night.settings)
-        plan = lineage.plan(night.cutoffs, rebuild == "yes")
-        built = build_states(night, lake, lineage, plan) if plan.targets else {"expectations": 0, "rows": {}}
+        events = lake.version("events")  # never older than the contents on record: a state that is newer turns stale
+        plans = lineage.plans(night.cutoffs, rebuild == "yes")
+        built = build_states(night, lake, lineage, plans, events) if plans else {"expectations": 0, "rows": {}}
+        versions = {name: lake.version(name) for name in (*feature_tables(night.settings), LINEAGE)}
     return {
         "cutoffs": [day.isoformat() for day in night.cutoffs],
-        "built": [day.isoformat() for day in plan.targets],
-        "based_on": plan.base.isoformat() if plan.base else None,
+        "built": {day.isoformat(): on and on.isoformat() for plan in plans for day, on in plan.states.items()},
         "features": {name: feature.version for name, feature in all_features(night.settings).items()},
-        "tables": {name: lake.version(name) for name in ("events", *feature_tables(night.settings), LINEAGE)},
+        "tables": {"events": events, **versions},
         **built,
     }
 
 
-def build_states(night: Night, lake: Lake, lineage: Lineage, plan: Plan) -> dict[str, Any]:
-    """Build, audit and commit what the plan says."""
-    upon = f"upon {plan.base}" if plan.base else "from all events"
-    log.info("build_features: %s, %s", ", ".join(map(str, plan.targets)), upon)
+def build_states(night: Night, lake: Lake, lineage: Lineage, plans: Sequence[Plan], events: int) -> dict[str, Any]:
+    """Build, audit and commit what the plans say, from a version of the events."""
+    for plan in plans:
+        upon = f"upon {plan.base}" if plan.base else "from all events"
+        log.info("build_features: %s, %s", ", ".join(map(str, plan.targets)), upon)
     with engine.session(night.settings.engine, night.home) as spark:
-        staged = stage_states(spark, lake, lineage, plan, night.settings)
-    checks = check(night, "build_features", {name: lake.staged_files(staged[name]) for name in AUDITED})
-    rows = {name: sum(lake.staged_counts(stage).values()) for name, stage in staged.items()}
-    commit_states(lake, lineage, plan, staged, night.settings)
+        staged = stage_states(spark, lake, lineage, plans, night.settings, events)
+    stages = {name: [states.tables[name] for states in staged] for name in feature_tables(night.settings)}
+    files = {name: [file for stage in stages[name] for file in lake.staged_files(stage)] for name in AUDITED}
+    checks = check(night, "build_features", files)
+    rows = {name: sum(sum(lake.staged_counts(stage).values()) for stage in found) for name, found in stages.items()}
+    commit_states(lake, lineage, staged, night.settings)
     return {**checks.summary(), "rows": rows}
 
 

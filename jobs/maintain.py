@@ -23,7 +23,7 @@ from typing import Any
 from jobs.command import set_up_logging
 from nightshift.config import ConfigError, load
 from nightshift.features.lineage import load_lineage
-from nightshift.features.states import consolidate
+from nightshift.features.states import consolidate, one_at_a_time
 from nightshift.lake import Lake, LakeError, engine, maintenance
 from nightshift.runs import Night, StepError, open_night
 from nightshift.runs.dates import parse_run_date
@@ -50,15 +50,16 @@ def tables(night: Night, dry_run: bool) -> dict[str, Any]:
 def features(night: Night, dry_run: bool) -> dict[str, Any]:
     """The layers of the newest night's features, merged into one when there are many."""
     settings, lake = night.settings, Lake(night.home / "lake")
-    lineage = load_lineage(lake, settings)
-    standing = [day for day in lineage.states if day <= night.run_date and lineage.stands(day)]
-    if not standing:
-        return {}
-    day = max(standing)
-    layers = len(lineage.chain(day))
-    if merging := layers > settings.features.layers and not dry_run:
-        with engine.session(settings.engine, night.home) as spark:
-            consolidate(spark, lake, lineage, day, settings)
+    with one_at_a_time(lake):
+        lineage = load_lineage(lake, settings)
+        standing = [day for day in lineage.states if day <= night.run_date and lineage.stands(day)]
+        if not standing:
+            return {}
+        day = max(standing)
+        layers = len(lineage.chain(day))
+        if merging := layers > settings.features.layers and not dry_run:
+            with engine.session(settings.engine, night.home) as spark:
+                consolidate(spark, lake, lineage, day, settings)
     log.info("maintain: features as of %s lie in %d layers%s", day, layers, ", now one" if merging else "")
     return {"features": {"day": day.isoformat(), "layers": layers, "merged": merging}}
 

@@ -93,13 +93,13 @@ def bring(lake: Lake, events: Iterable[Event]) -> None:
 
 def advance(
     spark: SparkSession, lake: Lake, *targets: dt.date, rebuild: bool = False, settings: Settings = SETTINGS
-) -> Plan:
+) -> list[Plan]:
     """Build and commit the states of `targets`. Returns how."""
     lineage = load_lineage(lake, settings)
-    plan = lineage.plan(targets, rebuild)
-    if plan.targets:
-        commit_states(lake, lineage, plan, stage_states(spark, lake, lineage, plan, settings), settings)
-    return plan
+    if plans := lineage.plans(targets, rebuild):
+        staged = stage_states(spark, lake, lineage, plans, settings, lake.version("events"))
+        commit_states(lake, lineage, staged, settings)
+    return plans
 
 
 def tables_as_of(lake: Lake, day: dt.date, versions: dict[str, int] | None = None) -> dict[str, pd.DataFrame]:

@@ -72,8 +72,8 @@ def test_increments_equal_a_rebuild_row_by_row(
     with engine.session(warm_engine, grown.root) as spark:
         for night in sorted(nights):
             advance(spark, grown, JUNE[night - 1])
-        assert advance(spark, grown, last).base == JUNE[max(nights) - 1]
-        assert advance(spark, rebuilt, last, rebuild=True).base is None
+        assert advance(spark, grown, last)[-1].base == JUNE[max(nights) - 1]
+        assert advance(spark, rebuilt, last, rebuild=True)[-1].base is None
     same(tables_as_of(grown, last), tables_as_of(rebuilt, last))
     same(state_as_of(grown, last), state_as_of(rebuilt, last))
 
@@ -90,7 +90,7 @@ def test_a_correction_is_built_from_the_last_night_that_it_leaves_standing(warm_
         then, versions = tables_as_of(lake, JUNE[24]), {name: lake.version(name) for name in lake.tables()}
         bring(lake, [event for event in corrected if event.run_date == JUNE[14]])
         assert load_lineage(lake, SETTINGS).stale() == [JUNE[19], JUNE[24]], "the nights that knew the wrong rows"
-        assert advance(spark, lake, JUNE[9], JUNE[24], JUNE[29]).base == JUNE[9]
+        assert advance(spark, lake, JUNE[9], JUNE[24], JUNE[29])[-1].base == JUNE[9]
         advance(spark, fresh, JUNE[29])
     same(tables_as_of(lake, JUNE[29]), tables_as_of(fresh, JUNE[29]))
     same(tables_as_of(lake, JUNE[24], versions), then)  # a manifest's versions lead back to what its night saw
@@ -110,7 +110,7 @@ def test_a_night_reads_its_day_and_those_that_leave_a_window(warm_engine: Engine
         lake.replace("events", [day for day in JUNE if day not in needed], nothing(lake))
         assert len(lake.run_dates("events")) <= 4
         for each in (lake, whole):
-            assert advance(spark, each, JUNE[29]).base == JUNE[28]
+            assert advance(spark, each, JUNE[29])[-1].base == JUNE[28]
     same(tables_as_of(lake, JUNE[29]), tables_as_of(whole, JUNE[29]))
 
 
@@ -127,7 +127,7 @@ def test_merged_layers_hold_what_the_layers_held(warm_engine: Engine, tmp_path: 
         same(tables_as_of(lake, JUNE[24]), before[0])
         same(state_as_of(lake, JUNE[24]), before[1])
         for each in (lake, layered):
-            assert advance(spark, each, JUNE[29]).base == JUNE[24]
+            assert advance(spark, each, JUNE[29])[-1].base == JUNE[24]
     same(state_as_of(lake, JUNE[29]), state_as_of(layered, JUNE[29]))
     same(tables_as_of(lake, JUNE[9]), tables_as_of(layered, JUNE[9]))
 

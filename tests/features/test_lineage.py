@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
-from nightshift.features.lineage import Lineage, State, forget, layers, load_states, record
+import pytest
+
+from nightshift.features.lineage import Lineage, Plan, State, forget, layers, load_states, record
 from nightshift.lake import Lake
+from nightshift.runs import StepError
 
 
 def day(number: int) -> dt.date:
@@ -28,28 +31,37 @@ def built(*numbers: int, contents: dict[dt.date, str] = CONTENTS) -> list[State]
 
 
 def test_a_night_builds_upon_the_night_before() -> None:
-    plan = lineage(built(1, 2, 3)).plan([day(1), day(4)])
-    assert (plan.base, plan.targets) == (day(3), (day(4),))
+    assert lineage(built(1, 2, 3)).plans([day(1), day(4)]) == [Plan(day(3), (day(4),))]
 
 
 def test_with_no_state_all_is_built_from_the_events_each_day_upon_the_one_before() -> None:
-    plan = lineage([]).plan([day(7), day(3)])
+    plan = lineage([]).plans([day(7), day(3)])[0]
     assert plan.states == {day(3): None, day(7): day(3)}
 
 
+def test_each_day_is_built_upon_the_newest_state_before_it() -> None:
+    """As after a rebuild, when the cut-offs of the next night all lie a day after those that stand."""
+    plans = lineage(built(2, 5, 8)).plans([day(3), day(6), day(9), day(10)])
+    assert plans == [Plan(day(2), (day(3),)), Plan(day(5), (day(6),)), Plan(day(8), (day(9), day(10)))]
+
+
 def test_what_stands_is_not_built_again() -> None:
-    assert lineage(built(3, 7, 10)).plan([day(3), day(7), day(10)]).targets == ()
+    assert lineage(built(3, 7, 10)).plans([day(3), day(7), day(10)]) == []
 
 
 def test_a_rebuild_builds_all_that_is_wanted_upon_nothing() -> None:
-    plan = lineage(built(3, 7)).plan([day(3), day(7)], rebuild=True)
-    assert (plan.base, plan.targets) == (None, (day(3), day(7)))
+    assert lineage(built(3, 7)).plans([day(3), day(7)], rebuild=True) == [Plan(None, (day(3), day(7)))]
+
+
+def test_a_base_that_is_off_the_record_is_named() -> None:
+    with pytest.raises(StepError, match="features as of 2011-06-05 build upon 2011-06-03, which"):
+        lineage(built(3, 5)[1:]).chain(day(5))
 
 
 def test_a_corrected_day_makes_its_night_and_the_later_ones_stale_and_no_other() -> None:
     now = lineage(built(3, 4, 5, 6), CONTENTS | {day(5): "corrected"})
     assert now.stale() == [day(5), day(6)]
-    assert now.plan([day(6)]).base == day(4)
+    assert now.plans([day(6)]) == [Plan(day(4), (day(6),))]
 
 
 def test_a_day_that_comes_late_or_is_lost_makes_nights_stale() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -35,13 +36,19 @@ def daily(events: DataFrame, keys: Sequence[str], kept: Sequence[Kept]) -> DataF
     """The measures of each key over one delivery and one day, by the measure's name."""
     from pyspark.sql import functions as F
 
-    named = sorted({one.name for one in kept})
-    both = any(EVENTS[name].returns for name in named)  # else the events are the positive ones
+    measures = [EVENTS[name] for name in sorted({one.name for one in kept})]
+    both = any(measure.returns for measure in measures)  # else the events are the positive ones
     sums = [
-        F.expr(EVENTS[n].expression + ("" if EVENTS[n].returns or not both else " filter (where weight > 0)")).alias(n)
-        for n in named
+        F.expr(of_positive(m.expression) if both and not m.returns else m.expression).alias(m.name) for m in measures
     ]
     return events.groupBy(*keys, "run_date", "event_date").agg(*sums)
+
+
+def of_positive(expression: str) -> str:
+    """An aggregate over the positive events only. (Spark makes two rows of each for a distinct count with a filter.)"""
+    if distinct := re.fullmatch(r"count\(distinct (\w+)\)", expression):
+        return f"count(distinct if(weight > 0, {distinct[1]}, null))"
+    return f"{expression} filter (where weight > 0)"
 
 
 def each_target(frame: DataFrame, targets: Sequence[dt.date]) -> DataFrame:

@@ -13,6 +13,8 @@ from nightshift.features.lineage import Plan
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from nightshift.lake.engine import Cached
+
 
 def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
     """By how much baskets change the count of each two items from target to target; of an item with itself, too.
@@ -29,9 +31,9 @@ def item_pairs(bought: DataFrame, plan: Plan, settings: Settings) -> DataFrame:
     from pyspark.sql import functions as F
 
     features = settings.features
-    basket = F.xxhash64("user_id", "basket_id").alias("basket")
+    basket = F.xxhash64("basket_id").alias("basket")
     items = F.array_sort(F.collect_set(F.xxhash64("item_id"))).alias("items")
-    whole = bought.groupBy(basket, "run_date", "event_date").agg(items)
+    whole = bought.groupBy("user_id", basket, "run_date", "event_date").agg(items)
     usable = whole.where(F.size("items") <= features.largest_basket)
     # Of most baskets nothing changes between base and targets but that they are new: their pairs are made once.
     window = features.cooccurrence_days
@@ -65,7 +67,7 @@ def counts_by_target(counts: DataFrame, plan: Plan) -> DataFrame:
 
 
 def neighbours(
-    counts: DataFrame, layers: DataFrame | None, items: DataFrame, plan: Plan, settings: Settings
+    counts: DataFrame, layers: DataFrame | None, items: DataFrame, plan: Plan, settings: Settings, cached: Cached
 ) -> DataFrame:
     """The items that met each item in two baskets or more, by the cosine of their baskets, the best first.
 
@@ -77,12 +79,10 @@ def neighbours(
     steps = range(len(plan.targets))
     new = {f"{what}_{n}": kind for n in steps for what, kind in (("baskets", "bigint"), ("weight", "double"))}
     old = {"baskets": "bigint", "weight": "double"}
-    parts = [counts.select("a", "b", *_zeros(old), *new)]
+    total = counts.select("a", "b", *_zeros(old), *new)
     if layers is not None:
-        parts.append(layers.select("a", "b", *old, *_zeros(new)))
-    total = union(parts).groupBy("a", "b").agg(*[F.sum(name).alias(name) for name in (*old, *new)])
-    if layers is None:
-        total = parts[0]
+        both = union([total, layers.select("a", "b", *old, *_zeros(new))])
+        total = both.groupBy("a", "b").agg(*[F.sum(name).alias(name) for name in (*old, *new)])
     # Most pairs meet once, so the rest is over few.
     enough = reduce(or_, [F.expr(_so_far("baskets", n)) >= 2 for n in steps])
     total = total.where((F.col("a") == F.col("b")) | enough)
@@ -94,7 +94,7 @@ def neighbours(
         for n, day in enumerate(plan.targets)
     ]
     rows = total.select("a", "b", F.explode(F.array(*so_far)).alias("each")).select("a", "b", "each.*")
-    rows = rows.where("a = b or baskets >= 2").persist()
+    rows = cached(rows.where("a = b or baskets >= 2"))
 
     alone = F.broadcast(rows.where("a = b").select("as_of", F.col("a").alias("n"), F.col("weight").alias("size")))
     of_a = alone.select("as_of", F.col("n").alias("a"), F.col("size").alias("size_a"))

@@ -35,6 +35,8 @@ from nightshift.features.sequences import sequences
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from nightshift.lake.engine import Cached
+
 
 @dataclass(frozen=True)
 class Base:
@@ -43,11 +45,12 @@ class Base:
     tables: Mapping[str, DataFrame]
 
 
-def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings) -> dict[str, DataFrame]:
+def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached: Cached) -> dict[str, DataFrame]:
     """All feature tables for the plan's targets.
 
     Args:
         moving: events of run dates after the base, and older ones of `leaving` days, with their `run_date`.
+        cached: has a frame that is needed more than once computed once.
 
     Returns:
         Table name -> rows with the declared columns and `run_date`; a layered table has, for a target, what changed
@@ -55,25 +58,29 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings) -> dict
     """
     from pyspark.sql import functions as F
 
-    bought = moving.where("weight > 0").persist()
-    touched = pairs(moving, base.tables.get("user_item_features"), plan).persist()
+    moving = cached(moving)
+    by_user = moving.repartition("user_id")  # one exchange for all that is grouped by user and something else
+    bought, bought_by_user = moving.where("weight > 0"), by_user.where("weight > 0")
+    touched = cached(pairs(by_user, base.tables.get("user_item_features"), plan))
     source = settings.source
     users = entity(
-        bought, touched, base.tables.get("user_features"), plan, "user_id", user_features(settings),
+        bought_by_user, touched, base.tables.get("user_features"), plan, "user_id", user_features(settings),
         list(source.user_attributes),
     )  # fmt: skip
-    items = entity(
+    items = cached(entity(
         bought, touched, base.tables.get("item_features"), plan, "item_id", item_features(settings),
         list(source.item_attributes),
-    ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False))).persist()  # fmt: skip
-    counts = item_pairs(bought, plan, settings).persist()
+    ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False))))  # fmt: skip
+    counts = cached(item_pairs(bought_by_user, plan, settings))
     frames = {
         "user_features": users,
         "item_features": items,
         "user_item_features": touched.where("latest").select("as_of", *PAIR, *[k.column for k in kept_of(USER_ITEM)]),
-        "user_sequences": sequences(bought, base.tables.get("user_sequences"), plan, settings.features.sequence_length),
+        "user_sequences": sequences(
+            bought_by_user, base.tables.get("user_sequences"), plan, settings.features.sequence_length
+        ),
         "item_pair_counts": counts_by_target(counts, plan),
-        "cooccurrence": neighbours(counts, base.tables.get("item_pair_counts"), items, plan, settings),
+        "cooccurrence": neighbours(counts, base.tables.get("item_pair_counts"), items, plan, settings, cached),
     }
     tables = feature_tables(settings)
     return {

@@ -18,6 +18,7 @@ import pyarrow as pa
 from nightshift.config import Settings
 from nightshift.features.definitions import definitions_digest
 from nightshift.lake import Lake
+from nightshift.runs import StepError
 
 LINEAGE = "feature_lineage"
 
@@ -77,10 +78,19 @@ class Lineage:
         return True
 
     def chain(self, day: dt.date | None) -> list[dt.date]:
-        """The days whose layers make up the state of `day`, the newest first."""
+        """The days whose layers make up the state of `day`, the newest first.
+
+        Raises:
+            StepError: one of them is off the record.
+        """
         days = []
         while day is not None:
             days.append(day)
+            if day not in self.states:
+                raise StepError(
+                    f"features as of {days[0]} build upon {day}, which is being built again or was not finished: "
+                    f"python -m jobs.build_features --run-date {day} makes them"
+                )
             day = self.states[day].based_on
         return days
 
@@ -88,11 +98,21 @@ class Lineage:
         """The nights whose features are not what would be built now, oldest first."""
         return [day for day in sorted(self.states) if not self.stands(day)]
 
-    def plan(self, wanted: Sequence[dt.date], rebuild: bool = False) -> Plan:
-        """What to build so that the states of all `wanted` days stand; all of them from the events, if `rebuild`."""
-        missing = tuple(sorted(day for day in set(wanted) if rebuild or not self.stands(day)))
-        standing = [day for day in self.states if missing and day < missing[0] and self.stands(day)]
-        return Plan(None if rebuild else max(standing, default=None), missing)
+    def plans(self, wanted: Sequence[dt.date], rebuild: bool = False) -> list[Plan]:
+        """What to build so that the states of all `wanted` days stand; all of them from the events, if `rebuild`.
+
+        Each day is built upon the newest earlier state that stands or is built itself, so that the fewest events move.
+        """
+        plans: list[Plan] = []
+        for day in sorted(day for day in set(wanted) if rebuild or not self.stands(day)):
+            last = plans[-1] if plans else None
+            standing = [] if rebuild else [known for known in self.states if known < day and self.stands(known)]
+            base = max(standing, default=None)
+            if last and (base is None or base < last.targets[-1]):
+                plans[-1] = Plan(last.base, (*last.targets, day))
+            else:
+                plans.append(Plan(base, (day,)))
+        return plans
 
 
 def load_lineage(lake: Lake, settings: Settings) -> Lineage:

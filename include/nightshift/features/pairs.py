@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import sqlglot
 
 from nightshift.features.contributions import (
-    contributions,
     daily,
-    each_target,
     is_new,
     merge,
     since_the_target_before,
@@ -19,10 +17,10 @@ from nightshift.features.contributions import (
 )
 from nightshift.features.definitions import USER_ITEM, kept_of
 from nightshift.features.lineage import Plan
-from nightshift.features.measures import ALIVE, PAIRS
+from nightshift.features.measures import ALIVE, PAIRS, Kept
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 PAIR = ["user_id", "item_id"]
 
@@ -38,18 +36,46 @@ def pairs(moving: DataFrame, layers: DataFrame | None, plan: Plan) -> DataFrame:
 
     kept = kept_of(USER_ITEM)
     names = [one.column for one in kept]
-    came = daily(moving.where(is_new(plan.base)), PAIR, kept)
-    new = contributions(each_target(came, plan.targets), PAIR, kept, plan.base)
-    parts = [new.select("as_of", *PAIR, "came", *names, F.lit(False).alias("old"))]
-    if layers is not None:
+    new = by_target(daily(moving.where(is_new(plan.base)), PAIR, kept), kept, plan)
+    if layers is None:
+        nothing = F.struct(*[_nothing(one).alias(one.column) for one in kept])
+        merged = new.withColumn("before", nothing)
+    else:
+        parts = [new.select("as_of", *PAIR, "came", *names, F.lit(False).alias("old"))]
         known = known_pairs(new, layers).select(
             *PAIR, F.lit(None).cast("date").alias("came"), *names, F.lit(True).alias("old")
         )
         parts += upon(known, plan.targets, [*PAIR, "came", *names, "old"])
-    after = [merge(one.measure, F.col(one.column)).alias(one.column) for one in kept]
-    before = F.struct(*[merge(one.measure, F.expr(f"if(old, {one.column}, null)")).alias(one.column) for one in kept])
-    merged = union(parts).groupBy("as_of", *PAIR).agg(F.max("came").alias("came"), *after, before.alias("before"))
-    return merged.where("came is not null").withColumn("latest", since_the_target_before("came", plan)).drop("came")
+        after = [merge(one.measure, F.col(one.column)).alias(one.column) for one in kept]
+        was = [merge(one.measure, F.expr(f"if(old, {one.column}, null)")).alias(one.column) for one in kept]
+        came = F.max("came").alias("came")
+        merged = union(parts).groupBy("as_of", *PAIR).agg(came, *after, F.struct(*was).alias("before"))
+        merged = merged.where("came is not null")
+    return merged.withColumn("latest", since_the_target_before("came", plan)).drop("came")
+
+
+def by_target(each_day: DataFrame, kept: Sequence[Kept], plan: Plan) -> DataFrame:
+    """What new days contribute to each pair, a row for each target that knows of it.
+
+    Pairs are many, so they are grouped once, with columns for each target, and not once for each target.
+    """
+    from pyspark.sql import functions as F
+
+    sums, targets = [], []
+    for n, day in enumerate(plan.targets):
+        known = F.col("run_date") <= day
+        of_day = {"came": F.max(F.when(known, F.col("run_date")))}
+        of_day |= {one.column: merge(one.measure, F.when(known, F.col(one.name))) for one in kept}
+        sums += [column.alias(f"{name}_{n}") for name, column in of_day.items()]
+        targets.append(F.struct(F.lit(day).alias("as_of"), *[F.col(f"{name}_{n}").alias(name) for name in of_day]))
+    wide = each_day.groupBy(*PAIR).agg(*sums)
+    return wide.select(*PAIR, F.explode(F.array(*targets)).alias("t")).select(*PAIR, "t.*").where("came is not null")
+
+
+def _nothing(kept: Kept) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.lit(0 if kept.measure.merge == "sum" else None).cast(kept.measure.type)
 
 
 def known_pairs(touched: DataFrame, layers: DataFrame) -> DataFrame:

@@ -6,8 +6,9 @@ import contextlib
 import datetime as dt
 import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
@@ -16,7 +17,7 @@ from nightshift.features.definitions import LAYERED, feature_tables
 from nightshift.features.increments import Base, build, leaving
 from nightshift.features.lineage import Lineage, Plan, State, forget, record
 from nightshift.features.pairs import PAIR, newest
-from nightshift.lake import Lake, Staged, events_table
+from nightshift.lake import Lake, Staged, engine, events_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -40,38 +41,52 @@ def one_at_a_time(lake: Lake) -> Iterator[None]:
         yield
 
 
-def stage_states(
-    spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, settings: Settings
-) -> dict[str, Staged]:
-    """Build what the plan says, as files that no reader sees. Returns the stages by table name."""
-    tables = feature_tables(settings)
-    frames = build(
-        moving_events(spark, lake, plan, settings), base_of(spark, lake, lineage, plan, settings), plan, settings
-    )
+@dataclass(frozen=True)
+class StagedStates:
+    """What a plan says is built, as files that no reader sees: its stages by table name."""
 
-    def stage(name: str) -> Staged:
-        staged = lake.stage(frames[name], tables[name], plan.targets)
-        log.info("build_features: %s is staged", name)
+    plan: Plan
+    tables: dict[str, Staged]
+
+
+def stage_states(
+    spark: SparkSession, lake: Lake, lineage: Lineage, plans: Sequence[Plan], settings: Settings, events: int
+) -> list[StagedStates]:
+    """Build what the plans say, from a version of the events.
+
+    Raises:
+        StepError: what is to be built upon is not all on record.
+    """
+    tables = feature_tables(settings)
+
+    def stage(plan: Plan, name: str, frame: DataFrame) -> Staged:
+        staged = lake.stage(frame, tables[name], plan.targets)
+        log.info("build_features: %s as of %s is staged", name, ", ".join(map(str, plan.targets)))
         return staged
 
     # Side by side: planning a table is a single thread's work, which another can use the time of.
-    with ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
-        return dict(zip(frames, pool.map(stage, frames), strict=True))
+    with engine.caching() as cached, ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+        pending = []
+        for plan in plans:
+            moving = moving_events(spark, lake, plan, settings, events)
+            frames = build(moving, base_of(spark, lake, lineage, plan, settings), plan, settings, cached)
+            pending.append((plan, {name: pool.submit(stage, plan, name, frame) for name, frame in frames.items()}))
+        return [StagedStates(plan, {name: done.result() for name, done in staged.items()}) for plan, staged in pending]
 
 
-def commit_states(lake: Lake, lineage: Lineage, plan: Plan, staged: dict[str, Staged], settings: Settings) -> None:
+def commit_states(lake: Lake, lineage: Lineage, staged: Sequence[StagedStates], settings: Settings) -> None:
     """Commit the stages, and put the states on record last: until then nobody builds upon them or reads them."""
     tables = feature_tables(settings)
-    forget(lake, plan.targets)
-    for name, stage in staged.items():
-        lake.commit(stage, tables[name])
-    record(lake, [State(day, lineage.of(day), on) for day, on in plan.states.items()])
+    forget(lake, [day for states in staged for day in states.plan.targets])
+    for states in staged:
+        for name, stage in states.tables.items():
+            lake.commit(stage, tables[name])
+    record(lake, [State(day, lineage.of(day), on) for states in staged for day, on in states.plan.states.items()])
 
 
-def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Settings) -> DataFrame:
-    """The events that come after the base, and those before it that leave a window on the way to the last target."""
+def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Settings, version: int) -> DataFrame:
+    """Of a version of the events those that come after the base, and those before it that leave a window on the way to the last target."""
     table, last = events_table(settings.source), plan.targets[-1]
-    version = lake.version("events")
     came: list[tuple[str, str, dt.date]] = [("run_date", "<=", last)]
     if plan.base:
         came.append(("run_date", ">", plan.base))

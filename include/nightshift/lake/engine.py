@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from nightshift.lake.processes import is_alive, started
 from nightshift.runs import StepError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger("nightshift.lake")
 
@@ -50,6 +50,28 @@ PROCESS = {  # of a Spark whose driver this machine starts
     "spark.sql.artifact.isolation.enabled": "false",
 }
 LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+
+
+Cached = Callable[["DataFrame"], "DataFrame"]
+
+
+@contextlib.contextmanager
+def caching() -> Iterator[Cached]:
+    """A function that has Spark keep a frame once it is computed; at the end Spark is told to keep them no longer.
+
+    A server keeps what nobody tells it to drop, long after the session that asked for it.
+    """
+    kept = []
+
+    def cached(frame: DataFrame) -> DataFrame:
+        kept.append(frame.persist())
+        return kept[-1]
+
+    try:
+        yield cached
+    finally:
+        for frame in kept:
+            frame.unpersist()
 
 
 @contextlib.contextmanager

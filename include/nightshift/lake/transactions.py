@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nightshift.lake")
 
-FEW_DATES = 2
+FEW_DATES = 3  # as many as a night has cut-offs
 PROPERTIES = {
     "delta.checkpointInterval": "10",  # so that a table of any age opens by a checkpoint and at most ten commits
     "delta.enableExpiredLogCleanup": "false",  # `maintenance` does it, by the retention of the configuration
