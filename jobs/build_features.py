@@ -25,8 +25,6 @@ from nightshift.runs import Night
 
 log = logging.getLogger("nightshift.features")
 
-AUDITED = ("user_features", "item_features", "user_item_features", "cooccurrence")
-
 
 def build_features(night: Night, rebuild: str = "no") -> dict[str, Any]:
     lake = Lake(night.home / "lake")
@@ -53,7 +51,7 @@ def build_states(night: Night, lake: Lake, lineage: Lineage, plans: Sequence[Pla
     with engine.session(night.settings.engine, night.home) as spark:
         staged = stage_states(spark, lake, lineage, plans, night.settings, events)
     stages = {name: [states.tables[name] for states in staged] for name in feature_tables(night.settings)}
-    files = {name: [file for stage in stages[name] for file in lake.staged_files(stage)] for name in AUDITED}
+    files = {name: [file for stage in found for file in lake.staged_files(stage)] for name, found in stages.items()}
     checks = check(night, "build_features", files)
     rows = {name: sum(sum(lake.staged_counts(stage).values()) for stage in found) for name, found in stages.items()}
     commit_states(lake, lineage, staged, night.settings)

@@ -58,7 +58,8 @@ def champion_figures(night: Night, champion: Champion) -> tuple[Metrics | None, 
     """The champion's metrics on tonight's test; None, and why, where it cannot be tested, so not serve."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.test_cutoff, tables)
-    truth = labels(load_interactions(lake, night.run_date, tables["events"]), known.as_of, night.run_date, known)
+    happened = load_interactions(lake, night.run_date, tables["events"], after=night.test_cutoff)
+    truth = labels(happened, known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
         return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], None

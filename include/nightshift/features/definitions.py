@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from nightshift.config import Settings
-from nightshift.features.measures import EVENTS, PARTS, WEIGHT_PARTS, Kept, kept_by
+from nightshift.features.measures import ALIVE, EVENTS, PAIRS, PARTS, WEIGHT_PARTS, Kept, kept_by
 from nightshift.lake import Table
 from nightshift.runs import StepError
 
@@ -82,12 +82,12 @@ class Feature:
     @property
     def digest(self) -> str:
         """Identity of what it computes; a description or an owner may change without it."""
-        words = [
-            self.expression,
-            self.type,
-            self.default,
-            *sorted(EVENTS[k.name].expression for k in self.kept if not k.of_pairs),
-        ]
+        measures = {kept.name for kept in self.kept}
+        if self.source == "pairs":
+            measures |= {"events", "net", "baskets"}  # of which pairs are judged
+        said = sorted(astuple(EVENTS[name]) for name in measures if name in EVENTS)
+        pairs = [ALIVE, *sorted(PAIRS[name] for name in measures if name in PAIRS)] if self.source == "pairs" else []
+        words = [self.expression, self.type, self.default, said, pairs]
         return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:12]
 
 
@@ -189,7 +189,11 @@ def kept_of(features: Sequence[Feature]) -> list[Kept]:
 def definitions_digest(settings: Settings) -> str:
     """Identity of all that shapes the feature tables besides the events."""
     features = {name: feature.digest for name, feature in all_features(settings).items()}
-    source = [list(settings.source.item_attributes), list(settings.source.user_attributes)]
+    source = [
+        list(settings.source.item_attributes),
+        list(settings.source.user_attributes),
+        settings.source.first_day.isoformat(),  # from which the age of baskets is counted
+    ]
     shaping = settings.features.model_dump(mode="json", exclude={"layers"})
     words = [features, shaping, settings.lists.sellable, source, STATE_REVISION]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]

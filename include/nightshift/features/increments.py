@@ -76,9 +76,7 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached:
         "user_features": users,
         "item_features": items,
         "user_item_features": touched.where("latest").select("as_of", *PAIR, *[k.column for k in kept_of(USER_ITEM)]),
-        "user_sequences": sequences(
-            bought_by_user, base.tables.get("user_sequences"), plan, settings.features.sequence_length
-        ),
+        "user_sequences": sequences(bought_by_user, base.tables.get("user_sequences"), plan, settings),
         "item_pair_counts": counts_by_target(counts, plan),
         "cooccurrence": neighbours(counts, base.tables.get("item_pair_counts"), items, plan, settings, cached),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nightshift.config import Settings
 from nightshift.features.contributions import is_new, union
 from nightshift.features.lineage import Plan
 from nightshift.features.pairs import newest
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def sequences(bought: DataFrame, layers: DataFrame | None, plan: Plan, length: int) -> DataFrame:
+def sequences(bought: DataFrame, layers: DataFrame | None, plan: Plan, settings: Settings) -> DataFrame:
     """The recent items of the users that bought since the target before, the most recent first.
 
     An item counts once a delivery and day, by its last event that day; ties follow the item's id.
@@ -38,9 +39,8 @@ def sequences(bought: DataFrame, layers: DataFrame | None, plan: Plan, length: i
     ]
     each = history.select("user_id", "h", F.explode(F.array(*targets)).alias("t")).select("user_id", "h", "t.*")
     changed = each.where("exists(h, line -> line.run_date <= as_of and coalesce(line.run_date > on, true))")
-    recent = changed.select(
-        "as_of", "user_id", F.slice(F.expr("filter(h, line -> line.run_date <= as_of)"), 1, length).alias("h")
-    )
+    known = F.expr("filter(h, line -> line.run_date <= as_of)")
+    recent = changed.select("as_of", "user_id", F.slice(known, 1, settings.features.sequence_length).alias("h"))
     return recent.select(
         "as_of", "user_id", F.col("h.item_id").alias("items"), F.col("h.event_date").alias("days"),
         F.expr("transform(h, line -> -line.ago)").alias("moments"),

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -123,13 +123,20 @@ def duckdb_of(feature: Feature) -> str:
     return sqlglot.transpile(feature.expression, read="spark", write="duckdb")[0]
 
 
-def load_interactions(lake: Lake, until: dt.date, version: int | None = None) -> pd.DataFrame:
+def load_interactions(
+    lake: Lake, until: dt.date, version: int | None = None, after: dt.date | None = None
+) -> pd.DataFrame:
     """The positive events known by the end of `until`: what a model learns from and is tested on.
+
+    Args:
+        after: only events of later days are read.
 
     Returns:
         Columns user_id, item_id, event_date, event_time, basket_id, run_date, sorted by event_time, user_id, item_id.
     """
     columns = ["user_id", "item_id", "event_date", "event_time", "basket_id", "run_date"]
-    where = [("run_date", "<=", until.isoformat()), ("weight", ">", 0.0)]
+    where: list[tuple[str, str, Any]] = [("run_date", "<=", until.isoformat()), ("weight", ">", 0.0)]
+    if after:
+        where.append(("event_date", ">", after))
     frame = lake.pandas("events", columns, where, version)
     return frame.sort_values(["event_time", "user_id", "item_id", "basket_id"], kind="stable", ignore_index=True)

@@ -85,7 +85,7 @@ def commit_states(lake: Lake, lineage: Lineage, staged: Sequence[StagedStates], 
 
 
 def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Settings, version: int) -> DataFrame:
-    """Of a version of the events those that come after the base, and those before it that leave a window on the way to the last target."""
+    """The events that come after the base, and those before it that leave a window up to the last target."""
     table, last = events_table(settings.source), plan.targets[-1]
     came: list[tuple[str, str, dt.date]] = [("run_date", "<=", last)]
     if plan.base:
