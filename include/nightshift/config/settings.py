@@ -132,15 +132,11 @@ class Features(Section):
     neighbours: PositiveInt = 50  # co-occurring items kept an item
     cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
     layers: PositiveInt = 7  # nights whose changes may lie upon each other before maintenance merges them
-    half_life_days: Annotated[int, Field(ge=7)] = (
-        90  # of a basket's weight in co-occurrence; it halves at once, as often as this
-    )
+    half_life_days: int = Field(90, ge=7)  # so often a basket's weight in co-occurrence halves, at once
     largest_basket: PositiveInt = 100  # one with more items says little of any two, and costs their square
 
     @model_validator(mode="after")
     def _sums_of_weights_are_exact(self) -> Features:
-        if self.half_life_days < 7:
-            raise ValueError(f"features.half_life_days is {self.half_life_days}: 7 is the least, or weights run over")
         if self.cooccurrence_days > 30 * self.half_life_days:
             raise ValueError(
                 f"features.cooccurrence_days is {self.cooccurrence_days}, more than 30 half-lives of "
