@@ -65,7 +65,7 @@ from own left join of_pairs using (item_id) left join said using (item_id);
 
 create or replace table sequences as
 with lines as (
-    select user_id, event_date, item_id, max(event_time) as moment from bought group by all
+    select user_id, event_date, item_id, run_date, max(event_time) as moment from bought group by all
 ), placed as (
     select *, row_number() over (partition by user_id order by event_date desc, moment desc, item_id) as place from lines
 )

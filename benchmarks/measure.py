@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from nightshift.runs import code_version
 
-SAMPLE_SECONDS = 0.05
+SAMPLE_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -36,17 +36,14 @@ class Cost:
 
 
 @contextlib.contextmanager
-def costs(*others: int, without: Sequence[int] = ()) -> Iterator[Cost]:
-    """Measure the body: this process and all it starts, and the trees of `others` (pids), like a Spark server's.
-
-    The trees of `without` do not count: a server that this process has started, and that the body does not use.
-    """
+def costs(*others: int) -> Iterator[Cost]:
+    """Measure the body: this process and all it starts, and the trees of `others` (pids), like a Spark server's."""
     cost, done = Cost(), threading.Event()
     roots = (os.getpid(), *others)
 
     def sample() -> None:
         while not done.is_set():
-            cost.peak_mib = max(cost.peak_mib, tree_mib(roots, without))
+            cost.peak_mib = max(cost.peak_mib, tree_mib(roots))
             done.wait(SAMPLE_SECONDS)
 
     sampler = threading.Thread(target=sample, daemon=True)
@@ -60,16 +57,16 @@ def costs(*others: int, without: Sequence[int] = ()) -> Iterator[Cost]:
         sampler.join()
 
 
-def tree_mib(roots: Sequence[int], without: Sequence[int] = ()) -> float:
+def tree_mib(roots: Sequence[int]) -> float:
     """Resident memory of processes and all their descendants, in MiB; those that are gone hold nothing."""
     children, resident = _processes()
-    waiting, seen = list(roots), set(without)
+    waiting, seen = list(roots), set[int]()
     while waiting:
         pid = waiting.pop()
         if pid not in seen:
             seen.add(pid)
             waiting += children.get(pid, [])
-    return sum(resident.get(pid, 0) for pid in seen - set(without)) / 2**20
+    return sum(resident.get(pid, 0) for pid in seen) / 2**20
 
 
 def _processes() -> tuple[dict[int, list[int]], dict[int, int]]:

@@ -132,7 +132,7 @@ class Features(Section):
     neighbours: PositiveInt = 50  # co-occurring items kept an item
     cooccurrence_days: PositiveInt = 180  # baskets older than this do not count
     layers: PositiveInt = 7  # nights whose changes may lie upon each other before maintenance merges them
-    half_life_days: int = Field(90, ge=7)  # so often a basket's weight in co-occurrence halves, at once
+    half_life_days: int = Field(default=90, ge=7)  # so often a basket's weight in co-occurrence halves, at once
     largest_basket: PositiveInt = 100  # one with more items says little of any two, and costs their square
 
     @model_validator(mode="after")
