@@ -15,6 +15,7 @@ from typing import Any
 from nightshift.config import ConfigError, load
 from nightshift.runs import Night, RunDateError, StepError, code_version, open_night
 from nightshift.runs.dates import parse_run_date
+from nightshift.runs.lock import at_work
 
 log = logging.getLogger("nightshift")
 
@@ -68,7 +69,12 @@ def shortened(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def execute(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
-    """Run `step` and leave its summary in the night's folder."""
+    """Run `step` and leave its summary in the night's folder. Whoever must be alone in the home waits."""
+    with at_work(night.home, f"{step.__name__} of {night.run_date}"):
+        return _executed(step, night, started, **given)
+
+
+def _executed(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
     log.info("%s: run date %s, run %s", step.__name__, night.run_date, night.run_id)
     found = step(night, **given)
     summary = {
