@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_every_run_of_every_surface_is_published_again_without_the_person(storag
     follower = Follower(storage, "home", tmp_path / "cache", Metrics())
     follower.look()
     before = read_pointer(storage, "home")
-    replaced = replace_runs(storage, PEOPLE, "erased-1", NOW)
+    replaced = replace_runs(storage, PEOPLE, "erased-1", NOW, tmp_path)
     assert len(replaced) == 3
     follower.look()  # while old runs are still there, and after
     assert follower.live
@@ -57,9 +58,9 @@ def test_a_replacement_that_was_killed_before_the_old_runs_went_is_finished_by_t
     storage: Storage, tmp_path: Path
 ) -> None:
     publish_live(storage, day(1), "night", "a")
-    replace_runs(storage, PEOPLE, "erased-1", NOW)
+    replace_runs(storage, PEOPLE, "erased-1", NOW, tmp_path)
     once = {item.key for item in storage.list("")}
-    replaced = replace_runs(storage, PEOPLE, "erased-1", NOW)
+    replaced = replace_runs(storage, PEOPLE, "erased-1", NOW, tmp_path)
     assert {item.key for item in storage.list("")} == once
     remove_old(storage, replaced)
     assert list(holding(storage, PEOPLE, tmp_path)) == []
@@ -67,14 +68,14 @@ def test_a_replacement_that_was_killed_before_the_old_runs_went_is_finished_by_t
 
 
 def test_a_batch_reader_that_read_the_pointer_before_it_moved_finds_the_run_that_is_live_now(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its pointer names a run that is gone; it looks again and goes on."""
     publish_live(storage, day(1), "night")
     stale = read_pointer(storage, "home")
-    remove_old(storage, replace_runs(storage, PEOPLE, "erased-1", NOW))
+    remove_old(storage, replace_runs(storage, PEOPLE, "erased-1", NOW, tmp_path))
     answers = iter([stale])
     monkeypatch.setattr(read, "read_pointer", lambda *where: next(answers, None) or read_pointer(*where))
     manifest = live_manifest(storage, "home")
     assert manifest
-    assert manifest.run_id == "night.erased-1"
+    assert re.fullmatch("night.erased-1-[0-9a-f]{8}", manifest.run_id)

@@ -37,7 +37,7 @@ def erase(shop: Shop) -> dict[str, int]:
     suppress(shop.home / "var", ANNA.ids)
     with engine.session(shop.engine, shop.home / "var") as spark:
         refused = refused_lines(spark, shop.lake, shop.settings.source, ANNA)
-    return erase_landed(shop.lake, shop.settings.source, ANNA, refused)
+    return erase_landed(shop.lake, shop.settings, ANNA, refused)
 
 
 def state(shop: Shop) -> tuple[object, ...]:

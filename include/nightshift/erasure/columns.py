@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,18 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nightshift.erasure.people import People
+from nightshift.erasure.texts import OF_ITEMS, Count, cleaned_text, counted_text, names_users
 
-USER = re.compile(r"(^|_)users?(_ids?)?$")  # user, users, user_id, user_ids, similar_user_id
-OF_ITEMS = frozenset({"item_id", "items", "neighbour_id", "similar_id", "title", "kind", "event_id"})
-
-
-def names_users(name: str) -> bool:
-    return USER.search(name) is not None
+ITEMS = ("item_id", "neighbour_id", "similar_id")
 
 
 def has_users(schema: pa.Schema) -> bool:
     """Whether a column, or a part of one, is named as users are and holds text."""
-    return any(True for field in schema for name, kind in _leaves(field) if names_users(name) and _is_text(kind))
+    return any(names_users(name) and _is_text(kind) for field in schema for name, kind in _leaves(field))
 
 
 def texts(schema: pa.Schema) -> list[str]:
@@ -33,27 +28,37 @@ def texts(schema: pa.Schema) -> list[str]:
     ]
 
 
+def is_of_items(schema: pa.Schema) -> bool:
+    """Whether its rows are about items: what looks like a person in their attributes is a year, a size, a number."""
+    return not has_users(schema) and any(name in schema.names for name in ITEMS)
+
+
+def telling(schema: pa.Schema) -> list[str]:
+    """The columns in which a person can be: those of users, and where there are none, of texts."""
+    users = [field.name for field in schema if has_users(pa.schema([field]))]
+    return users or texts(schema)
+
+
 def without_people(table: pa.Table, people: People) -> pa.Table:
     """Without the rows of these people, and without the elements of lists that are theirs.
 
-    Columns that name users are looked at, and in tables without any such column, texts: there the person's name goes,
-    and the row stays.
+    Columns that name users are looked at, and in tables that know neither users nor items, texts: there the person's
+    name goes, and the row stays.
     """
     for number, field in enumerate(table.schema):
-        if pa.types.is_list(field.type) and any(names_users(name) for name, _ in _leaves(field)):
+        if _is_list_of_users(field):
             cleaned = [_without_elements(value, field, people) for value in table[field.name].to_pylist()]
             table = table.set_column(number, field, pa.array(cleaned, field.type))
     gone = rows_of(table, people)
     table = table.filter(pc.invert(gone)) if pc.any(gone).as_py() else table
-    if not has_users(table.schema):
+    if not has_users(table.schema) and not is_of_items(table.schema):
         for name in texts(table.schema):
             found = pc.unique(table[name].combine_chunks()).to_pylist()
-            if any(text and people.occur_in(text) for text in found):
-                scrubbed = [text and people.scrub_text(text) for text in table[name].to_pylist()]
+            if any(text and counted_text(text, people).found for text in found):
                 place = table.schema.get_field_index(name)
-                table = table.set_column(
-                    place, table.schema.field(name), pa.array(scrubbed, table.schema.field(name).type)
-                )
+                scrubbed = [text and cleaned_text(text, people) for text in table[name].to_pylist()]
+                field = table.schema.field(name)
+                table = table.set_column(place, field, pa.array(scrubbed, field.type))
     return table
 
 
@@ -67,15 +72,28 @@ def rows_of(table: pa.Table, people: People) -> pa.ChunkedArray:
     return gone
 
 
-def occurrences(table: pa.Table, people: People) -> int:
-    """How often these people are in columns that name users, lists included; else as words in texts."""
+def occurrences(table: pa.Table, people: People, of_items: bool = False) -> Count:
+    """How often these people are in columns that name users, lists included; else in texts.
+
+    Args:
+        of_items: whether the whole table is, of which these are some columns.
+    """
     found = int(pc.sum(rows_of(table, people).cast(pa.int64())).as_py() or 0)
     for field in table.schema:
-        if pa.types.is_list(field.type) and any(names_users(name) for name, _ in _leaves(field)):
-            found += sum(str(value) in people.ids for value in _flat(table[field.name].to_pylist()))
+        if _is_list_of_users(field):
+            named = names_users(field.name)
+            lists = table[field.name].to_pylist()
+            found += sum(_is_about(element, named, people) for value in lists for element in value or [])
+    count = Count(found)
     for name in [] if has_users(table.schema) else texts(table.schema):
-        found += sum(people.occur_in(text) for text in pc.unique(table[name].combine_chunks()).to_pylist() if text)
-    return found
+        values = filter(None, pc.unique(table[name].combine_chunks()).to_pylist())
+        some = sum((counted_text(text, people) for text in values), Count())
+        count += Count(alike=sum(some)) if of_items else some
+    return count
+
+
+def _is_list_of_users(field: pa.Field) -> bool:
+    return pa.types.is_list(field.type) and any(names_users(name) for name, _ in _leaves(field))
 
 
 def _user_columns(field: pa.Field, column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
@@ -97,6 +115,8 @@ def _without_elements(value: Any, field: pa.Field, people: People) -> Any:
 def _is_about(element: Any, named: bool, people: People) -> bool:
     if isinstance(element, dict):
         return any(_is_about(part, names_users(name), people) for name, part in element.items())
+    if isinstance(element, list):
+        return any(_is_about(part, named, people) for part in element)
     return bool(named and str(element) in people.ids)
 
 
@@ -111,27 +131,7 @@ def _leaves(field: pa.Field) -> Iterator[tuple[str, pa.DataType]]:
         yield field.name, field.type
 
 
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _flat(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _flat(part)
-    else:
-        yield value
-
-
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def scrubbed(value: Any, people: People) -> Any:
-    """A JSON value without these people: elements and keys of their names go, words in texts are `[erased]`."""
-    if isinstance(value, str):
-        return people.scrub_text(value)
-    if isinstance(value, list):
-        return [scrubbed(part, people) for part in value if not (isinstance(part, str) and part in people.ids)]
-    if isinstance(value, dict):
-        return {people.scrub_text(k): scrubbed(part, people) for k, part in value.items() if k not in people.ids}
-    return value
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
+import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +21,22 @@ from nightshift.config import Settings
 from nightshift.erasure.landed import COUNTS, EVENTS, QUARANTINE, erase_landed, refused_lines
 from nightshift.erasure.leftovers import erase_leftovers
 from nightshift.erasure.people import People
-from nightshift.erasure.proof import Proof, prove
-from nightshift.erasure.published import remove_old, replace_runs
-from nightshift.erasure.tables import commit, forget_past, past_holds, refuse_while_at_work, stage_without, tables_of
+from nightshift.erasure.proof import SCRATCH, Proof, ids_of_items, prove
+from nightshift.erasure.published import remove_old, remove_unnamed, replace_runs
+from nightshift.erasure.tables import (
+    commit,
+    forget_past,
+    past_holds,
+    refuse_while_at_work,
+    stage_without,
+    sweep_unfinished,
+    tables_of,
+)
 from nightshift.lake import Lake, engine
-from nightshift.landing.suppression import ERASED, suppress
+from nightshift.landing.suppression import ERASED, FOLDER, suppress
 from nightshift.publishing.storage import Storage
 from nightshift.runs import code_version
+from nightshift.runs.lock import alone, at_work
 
 log = logging.getLogger("nightshift.erasure")
 
@@ -44,6 +56,18 @@ class Place:
     def lake(self) -> Lake:
         return Lake(self.home / "lake")
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what is looked into, in the home: the next erasure finds what a killed one left there."""
+        folder = self.home / FOLDER
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as work:
+            yield Path(work)
+
+    def sweep_scratch(self) -> None:
+        for left in (self.home / FOLDER).glob(f"{SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
 
 @dataclass
 class Erasure:
@@ -58,36 +82,50 @@ class Erasure:
 
 def look(at: Place, people: People) -> Proof:
     """Where these people are now; nothing is changed. Lines in quarantine that only parsing tells count too."""
-    with tempfile.TemporaryDirectory(prefix="erase-") as work:
-        proof = prove(at.home, at.lake, at.storage, people, Path(work))
-    proof.add(f"lake/{QUARANTINE}, by parsing", len(_refused(at, people)))
-    return proof
+    with at_work(at.home, "a look for people"):
+        return _look(at, people.beside(ids_of_items(at.lake, people)), len(_refused(at, people)))
 
 
 def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECONDS) -> Erasure:
-    """Remove these people everywhere, and prove it.
+    """Remove these people everywhere, and prove it. Meanwhile no step of a night runs in this home.
 
     Every step can be done again: one that was killed is finished by the next call. The record is written last.
 
     Raises:
-        StepError: a night is at work on the lake, or a pointer cannot be moved.
+        StepError: a night is at work, or a pointer cannot be moved.
     """
-    refuse_while_at_work(at.lake)
-    listed = suppress(at.home, people.ids)  # first: no night that starts now brings them back
-    done = Erasure(f"erased-{listed.name_for(people.ids)}")
-    refused = _refused(at, people)
-    replaced = replace_runs(at.storage, people, done.request, now)
-    moved_at = time.monotonic()
-    done.removed["published runs"] = len(replaced)
-    _erase_lake(at, people, refused, done)
-    done.removed.update(erase_leftovers(at.home, people))
-    if replaced:
-        time.sleep(max(0.0, grace - (time.monotonic() - moved_at)))
-    remove_old(at.storage, replaced)
-    done.proof = look(at, people)
-    done.removed += Counter()  # without zeros
-    record(at.lake, done, len(people.ids), now)
+    with alone(at.home, "erase"):
+        refuse_while_at_work(at.lake)
+        at.sweep_scratch()
+        listed = suppress(at.home, people.ids)  # first: no night that starts later brings them back
+        done = Erasure(f"erased-{listed.name_for(people.ids)}")
+        people = people.beside(ids_of_items(at.lake, people))
+        done.removed["lake, unfinished"] = sweep_unfinished(at.lake)
+        refused = _refused(at, people)
+        with at.scratch() as work:
+            replaced = replace_runs(at.storage, people, done.request, now, work)
+        moved_at = time.monotonic()
+        done.removed["published runs"] = len(replaced)
+        _erase_lake(at, people, refused, done)
+        done.removed.update(erase_leftovers(at.home, people))
+        if replaced:
+            time.sleep(max(0.0, grace - (time.monotonic() - moved_at)))
+        remove_old(at.storage, replaced)
+        done.removed["published, unfinished"] = remove_unnamed(at.storage)
+        still = len(_refused(at, people))
+        if engine.stop(at.home):
+            log.info("the warm Spark server is stopped: it may have kept rows of theirs")
+        done.proof = _look(at, people, still)
+        done.removed += Counter()  # without zeros
+        record(at.lake, done, len(people.ids), now)
     return done
+
+
+def _look(at: Place, people: People, refused: int) -> Proof:
+    with at.scratch() as work:
+        proof = prove(at.home, at.lake, at.storage, people, work)
+    proof.add(f"lake/{QUARANTINE}, by parsing", refused)
+    return proof
 
 
 def _refused(at: Place, people: People) -> set[str]:
@@ -100,7 +138,7 @@ def _refused(at: Place, people: People) -> set[str]:
 def _erase_lake(at: Place, people: People, refused: set[str], done: Erasure) -> None:
     lake = at.lake
     before = {name: lake.version(name) for name in tables_of(lake)}
-    landed = erase_landed(lake, at.settings.source, people, refused)
+    landed = erase_landed(lake, at.settings, people, refused)
     done.removed.update({f"lake/{name}": rows for name, rows in landed.items()})
     for name in tables_of(lake):
         if name not in (EVENTS, QUARANTINE, COUNTS, ERASURES):

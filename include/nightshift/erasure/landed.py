@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nightshift.config import Settings
 from nightshift.config.settings import Source
 from nightshift.erasure.people import People
-from nightshift.erasure.tables import commit, live_files, stage_without, write_staged
-from nightshift.lake import Lake, Staged
+from nightshift.erasure.tables import commit, declared, live_files, stage_without, write_staged
+from nightshift.erasure.texts import counted_text
+from nightshift.features.lineage import forget, load_lineage
+from nightshift.lake import Lake, Staged, quarantine_table
 from nightshift.lake.reading import run_date_of
 from nightshift.lake.stages import open_stage
 from nightshift.landing.figures import day_figures
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 QUARANTINE, EVENTS, COUNTS = "quarantine", "events", "ingest_counts"
+LINE = ("raw", "value", "header")  # columns of quarantine that may name somebody
 
 
 def refused_lines(spark: SparkSession, lake: Lake, source: Source, people: People) -> set[str]:
@@ -36,21 +41,18 @@ def refused_lines(spark: SparkSession, lake: Lake, source: Source, people: Peopl
 
     if not lake.exists(QUARANTINE):
         return set()
-    kept = lake.pandas(QUARANTINE, ["run_date", "raw", "header", "source_file"]).dropna(subset=["raw"])
-    kept = kept.drop_duplicates(["raw", "header"]).fillna({"header": "", "source_file": ""})
+    kept = lake.spark(spark, quarantine_table).where("raw IS NOT NULL")
+    kept = kept.withColumnsRenamed({"run_date": "_run_date", "source_file": "_file", "raw": "_raw"})
     found: set[str] = set()
-    for header, lines in kept.groupby("header"):
-        named = lines.rename(columns={"run_date": "_run_date", "source_file": "_file", "raw": "_raw"})
-        frame = spark.createDataFrame(
-            named[["_run_date", "_file", "_raw"]], "_run_date date, _file string, _raw string"
-        )
+    for header in [row["header"] for row in kept.select("header").distinct().collect()]:
+        lines = kept.where(F.col("header").eqNullSafe(header)).select("_run_date", "_file", "_raw")
         user = F.expr(source.columns.user).cast("string")
-        rows = rows_of_lines(source, frame, str(header)).where(user.isin(*sorted(people.ids)))
-        found.update(row["_raw"] for row in rows.select("_raw").collect())
+        rows = rows_of_lines(source, lines, header or "").where(user.isin(*sorted(people.ids)))
+        found.update(row["_raw"] for row in rows.select("_raw").distinct().collect())
     return found
 
 
-def erase_landed(lake: Lake, source: Source, people: People, refused: set[str]) -> dict[str, int]:
+def erase_landed(lake: Lake, settings: Settings, people: People, refused: set[str]) -> dict[str, int]:
     """Rewrite the three tables. Killed anywhere and run again, it ends in the same.
 
     Args:
@@ -64,11 +66,22 @@ def erase_landed(lake: Lake, source: Source, people: People, refused: set[str]) 
     staged, gone = stage_without(lake, EVENTS, people)
     if staged:
         (lake.path(EVENTS) / staged.folder).mkdir(exist_ok=True)
-        _correct_counts(lake, source, staged, gone)
+        _correct_counts(lake, settings.source, staged, gone)
     blanked = _erase_quarantine(lake, people, refused, set(gone))
     if staged:
+        _forget_states(lake, settings, min(gone))
         commit(lake, staged)  # last: until then a second try finds the same
     return {EVENTS: sum(gone.values()), QUARANTINE: blanked}
+
+
+def _forget_states(lake: Lake, settings: Settings, since: dt.date) -> None:
+    """Have features built again that were built after a killed erasure had corrected the counts, and with the person.
+
+    By the counts they stand; those of before do not. Before the events' commit: once that is done, a second try after
+    a kill would not know of which days they are.
+    """
+    lineage = load_lineage(lake, settings)
+    forget(lake, [day for day in lineage.states if day >= since and lineage.stands(day)])
 
 
 def _correct_counts(lake: Lake, source: Source, staged: Staged, gone: Counter[dt.date]) -> None:
@@ -88,30 +101,29 @@ def _erase_quarantine(lake: Lake, people: People, refused: set[str], days: set[d
     """Blank the refused lines of these people, and bring the erased rows of `days` to their number."""
     if not lake.exists(QUARANTINE):
         return 0
-    cleaned, blanked, rows = {}, 0, Counter[str]()
+    held: dict[Path, list[bool]] = {}
+    rows = Counter[str]()
     live = live_files(lake, QUARANTINE)
     for file in live:
-        before = pq.read_table(file, partitioning=None)
-        after, found = _blanked(before, people, refused)
-        rows[run_date_of(file)] += before.num_rows
-        blanked += found
-        if found:
-            cleaned[file] = after
+        rows[run_date_of(file)] += pq.read_metadata(file).num_rows
+        if any(theirs := lines_of(pq.read_table(file, columns=list(LINE), partitioning=None), people, refused)):
+            held[file] = theirs
     missing = {day: count for day in days if (count := _erased_rows_missing(lake, day, rows[day.isoformat()])) > 0}
-    dates = sorted({run_date_of(file) for file in cleaned} | {day.isoformat() for day in missing})
+    dates = sorted({run_date_of(file) for file in held} | {day.isoformat() for day in missing})
     if not dates:
-        return blanked
+        return 0
+    table = declared(lake, QUARANTINE)
     staged = open_stage(lake.path(QUARANTINE), tuple(dates))
-    schema = pa.schema(f.with_nullable(True) for f in lake.arrow(QUARANTINE).schema if f.name != "run_date")
     for number, file in enumerate(live):
         if run_date_of(file) in dates:
-            table = cleaned[file] if file in cleaned else pq.read_table(file, partitioning=None)
-            write_staged(lake, staged, run_date_of(file), number, table)
+            kept = pq.read_table(file, partitioning=None)
+            kept = _blanked(kept, held[file]) if file in held else kept
+            write_staged(lake, staged, table, run_date_of(file), number, kept)
     for number, (day, count) in enumerate(sorted(missing.items()), len(live)):
-        table = pa.Table.from_pylist([{"reason": ERASED}] * count, schema=schema)
-        write_staged(lake, staged, day.isoformat(), number, table)
+        erased = pa.table({"reason": pa.array([ERASED] * count, pa.string())})
+        write_staged(lake, staged, table, day.isoformat(), number, erased)
     commit(lake, staged)
-    return blanked
+    return sum(map(sum, held.values()))
 
 
 def _erased_rows_missing(lake: Lake, day: dt.date, rows: int) -> int:
@@ -120,22 +132,20 @@ def _erased_rows_missing(lake: Lake, day: dt.date, rows: int) -> int:
     return int(sum(counts["quarantined"].to_pylist())) - rows
 
 
-def _blanked(table: pa.Table, people: People, refused: set[str]) -> tuple[pa.Table, int]:
-    """A file of quarantine whose rows of these people keep nothing but that there was one, and how many those are.
-
-    Besides the lines that are known to be theirs, any in which they stand as a word: rather one too many.
-    """
-    texts = [name for name in ("raw", "value", "header") if name in table.column_names]
-    columns = [table[name].to_pylist() for name in texts]
-    held = [
-        (values[0] in refused) or any(value and people.occur_in(value) for value in values)
+def lines_of(table: pa.Table, people: People, refused: set[str]) -> list[bool]:
+    """For each row of quarantine whether it is of these people: its line is known to be, or names them."""
+    columns = [table[name].to_pylist() for name in LINE]
+    return [
+        values[0] in refused or any(value and counted_text(value, people).found for value in values)
         for values in zip(*columns, strict=True)
     ]
-    if not any(held):
-        return table, 0
+
+
+def _blanked(table: pa.Table, held: list[bool]) -> pa.Table:
+    """A file of quarantine that of these rows keeps nothing but that there was one."""
     for number, field in enumerate(table.schema):
         stands = pa.scalar(ERASED if field.name == "reason" else None, field.type)
         table = table.set_column(
             number, field.with_nullable(True), pc.if_else(pa.array(held), stands, table[field.name])
         )
-    return table, sum(held)
+    return table

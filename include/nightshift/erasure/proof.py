@@ -1,7 +1,7 @@
-"""Look for people in everything that nightshift keeps: every file's bytes, every table's columns, every version's log.
+"""Look for people in everything that nightshift keeps: every file, every table's columns, every version's log.
 
-A proof fails on any of them that is found. What cannot be told from something else is counted apart: a user id that is
-also an item's, or a bare number among a model's numbers.
+A proof fails on any of them that is found, and on what cannot be read or should not be there. What cannot be told from
+something else is counted apart: see `people`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,37 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lmdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nightshift.erasure.columns import has_users, occurrences
-from nightshift.erasure.leftovers import OF_NUMBERS, files_of, is_model, place
+from nightshift.erasure.leftovers import (
+    OF_NUMBERS,
+    count_in_database,
+    files_of,
+    is_database,
+    is_model,
+    is_shard,
+    is_table,
+    place,
+)
+from nightshift.erasure.parquet import count_in, parquet_files
 from nightshift.erasure.people import People
-from nightshift.erasure.published import pairs_of, surfaces_of, users_in
-from nightshift.erasure.tables import LOG, log_entries, parquet_files, statistics_hold, tables_of
+from nightshift.erasure.published import pairs_of, surfaces_of, unnamed, users_in
+from nightshift.erasure.tables import LOG, folders_of, log_entries, statistics_hold, tables_of
+from nightshift.erasure.texts import Count, counted, counted_in
 from nightshift.lake import Lake
 from nightshift.publishing.read import list_manifests, parse_manifest
+from nightshift.publishing.records import user_key
+from nightshift.publishing.shards import Pair, open_shard
 from nightshift.publishing.storage import Storage
+
+SCRATCH = "scratch-"  # how folders begin, in that of the erasures, for what is looked into
 
 
 @dataclass
@@ -41,97 +54,113 @@ class Proof:
     def clean(self) -> bool:
         return not self.found and self.looked_at > 0
 
-    def add(self, where: str, count: int, alike: bool = False) -> None:
+    def add(self, where: str, count: Count | int) -> None:
+        count = Count(count) if isinstance(count, int) else count
         self.looked_at += 1
-        if count:
-            (self.alike if alike else self.found)[where] += count
+        if count.found:
+            self.found[where] += count.found
+        if count.alike:
+            self.alike[where] += count.alike
 
 
 def prove(home: Path, lake: Lake, storage: Storage, people: People, work: Path) -> Proof:
-    """Look everywhere. Nothing is changed."""
+    """Look everywhere. Nothing is changed.
+
+    Args:
+        people: who know which of their ids are items' too: see `People.beside`.
+    """
     proof = Proof()
-    items = item_names(lake)
-    persons = people.without(items)  # who is like nothing else
-    search_lake(lake, people, persons, proof)
-    search_published(storage, people, persons, proof, work)
+    search_lake(lake, people, proof)
+    search_published(storage, people, proof, work)
     for file in files_of(home):
-        search_file(file, place(home, file), people, persons, proof)
+        search_file(home, file, people, proof)
     return proof
 
 
-def item_names(lake: Lake) -> set[str]:
-    """The ids of all items that events were of."""
+def ids_of_items(lake: Lake, people: People) -> set[str]:
+    """Those of their ids that events have as an item's."""
     if not lake.exists("events"):
         return set()
-    return set(lake.arrow("events", ["item_id"])["item_id"].unique().to_pylist())
+    found = lake.arrow("events", ["item_id"], [("item_id", "in", sorted(people.ids))])
+    return set(found["item_id"].unique().to_pylist())
 
 
-def search_lake(lake: Lake, people: People, persons: People, proof: Proof) -> None:
-    """All files of all tables, live or not, and their logs."""
-    for name in tables_of(lake):
-        where = f"lake/{name}"
-        for file in parquet_files(lake.path(name)):
+def search_lake(lake: Lake, people: People, proof: Proof) -> None:
+    """All files of all tables, live or not, those of stages included, and their logs."""
+    for folder in folders_of(lake):
+        for file in parquet_files(folder):
             if LOG not in file.parts:
-                search_table(file, where, people, persons, proof)
-        proof.add(f"{where} log", sum(statistics_hold(entry, people) for entry in log_entries(lake.path(name))))
+                search_table(file, f"lake/{folder.name}", people, proof)
+        for file in folder.glob("*.uncommitted"):
+            proof.add(f"lake/{folder.name}", counted(file.read_bytes(), people))
+    for name in tables_of(lake):
+        where = f"lake/{name} log"
+        proof.add(where, sum(statistics_hold(entry, people) for entry in log_entries(lake.path(name))))
         for file in (lake.path(name) / LOG).rglob("*.json"):
             for line in filter(None, file.read_text(encoding="utf-8").splitlines()):
                 action = json.loads(line)
                 rest = {key: value for key, value in action.items() if key not in ("add", "remove")}
                 paths = [action[key].get("path", "") for key in ("add", "remove") if action.get(key)]
-                proof.add(f"{where} log", _in_json([rest, paths], people))
-        for file in lake.path(name).glob("*.uncommitted"):
-            proof.add(where, people.occur(file.read_bytes()))
+                proof.add(where, Count(alike=sum(counted_in([rest, paths], people))))  # nightshift writes nobody there
 
 
-def search_table(file: Path, where: str, people: People, persons: People, proof: Proof) -> None:
+def search_table(file: Path, where: str, people: People, proof: Proof) -> None:
     """A Parquet file, by its columns: those that name users, and texts."""
     try:
-        table = pq.read_table(file, partitioning=None)
+        proof.add(where, count_in(file, people))
     except (pa.ArrowInvalid, OSError):
-        content = file.read_bytes()  # cut off; as bytes then
-        proof.add(where, people.occur(content))
-        return
-    proof.add(where, occurrences(table, people if has_users(table.schema) else persons))
+        proof.add(f"{where}, unreadable", 1)
 
 
-def search_published(storage: Storage, people: People, persons: People, proof: Proof, work: Path) -> None:
+def search_published(storage: Storage, people: People, proof: Proof, work: Path) -> None:
     """Every run of every surface: records by key and by content, lists by row; and every file beside them."""
     for surface in surfaces_of(storage):
         for item in list_manifests(storage, surface):
             manifest = parse_manifest(storage, item.key)
             proof.add("published", users_in(storage, manifest, people, work))
-            for key, value in pairs_of(storage, manifest, work):
-                if persons.ids and (found := persons.occur(key[2:]) + _in_lines(value, persons)):
-                    proof.add("published", found)
+            for pair in pairs_of(storage, manifest, work):
+                if (count := _in_record(pair, people)) != Count():
+                    proof.add("published", count)
+    proof.add("published without a manifest", len(unnamed(storage)))
     for item in storage.list(""):
         if item.key.endswith(".json"):
-            proof.add("published", _in_json(json.loads(storage.read(item.key).body), persons))
+            proof.add("published", counted(storage.read(item.key).body, people))
 
 
-def search_file(file: Path, where: str, people: People, persons: People, proof: Proof) -> None:
-    """Any other file: JSON by its strings, a packed one by what is in it, the rest by bytes."""
-    if ".parquet" in file.name:
-        search_table(file, where, people, persons, proof)
-    elif file.suffix == ".lmdb":
-        with (
-            lmdb.open(str(file), subdir=False, readonly=True, lock=False, create=False) as shard,
-            shard.begin() as all_,
-        ):
-            proof.add(where, sum(persons.occur(bytes(k)) + persons.occur(bytes(v)) for k, v in all_.cursor()))
-    else:
-        numbers = People(frozenset(name for name in people.ids if name.replace(".", "").isdigit()))
-        for name, content in _contents(file):
-            if name.endswith(".json") and (value := _parsed(content)) is not None:
-                model = is_model(file)
-                proof.add(where, _in_json(value, persons if model else people))
-                if model:
-                    proof.add(where, _in_json(value, people.without(persons.ids)), alike=True)
-            elif is_model(file) or Path(name).suffix in OF_NUMBERS:
-                proof.add(where, people.without(numbers.ids).occur(content))
-                proof.add(where, numbers.occur(content), alike=True)
-            else:
-                proof.add(where, people.occur(content))
+def search_file(home: Path, file: Path, people: People, proof: Proof) -> None:
+    """Any other file: JSON by its strings, a packed one by what is in it, the rest by words."""
+    where = place(home, file)
+    if is_table(file):
+        search_table(file, where, people, proof)
+        return
+    try:
+        if is_shard(file):
+            keys = {user_key(name) for name in people.ids}
+            pairs = open_shard(file).pairs()
+            proof.add(where, sum((Count(pair[0] in keys) + _in_record(pair, people) for pair in pairs), Count()))
+        elif is_database(file):
+            proof.add(where, count_in_database(file, people))
+        else:
+            for name, content in _contents(file):
+                count = counted(content, people)
+                if is_model(home, file) or Path(name).suffix in OF_NUMBERS:
+                    count = _of_model(content, people)
+                proof.add(where, count)
+    except (lmdb.Error, EOFError, zlib.error, gzip.BadGzipFile):
+        proof.add(f"{where}, unreadable", 1)
+
+
+def _in_record(pair: Pair, people: People) -> Count:
+    """Of a published record that is nobody's list. An item's own name is no person's."""
+    key, value = pair
+    return Count(alike=people.alike(key[2:])) + counted(value, people)
+
+
+def _of_model(content: bytes, people: People) -> Count:
+    """Of a model's file, which knows items and numbers: an id without a letter may be either."""
+    names = people.ids - people.figures
+    found = counted(content, People(names, people.items)).found if names else 0
+    return Count(found, sum(counted(content, people)) - found)
 
 
 def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -143,28 +172,3 @@ def _contents(file: Path) -> Iterator[tuple[str, bytes]]:
             yield from ((name, packed.read(name)) for name in packed.namelist())
     else:
         yield file.name, file.read_bytes()
-
-
-def _parsed(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
-
-
-def _in_lines(value: bytes, people: People) -> int:
-    """Of a published record: one JSON value a line. The cheap look first."""
-    if not people.occur(value):
-        return 0
-    return sum(_in_json(json.loads(line), people) for line in value.splitlines())
-
-
-def _in_json(value: Any, people: People) -> int:
-    """How often they stand in the strings of a JSON value; numbers name nobody."""
-    if isinstance(value, str):
-        return people.occur_in(value)
-    if isinstance(value, list):
-        return sum(_in_json(part, people) for part in value)
-    if isinstance(value, dict):
-        return sum(people.occur_in(key) + _in_json(part, people) for key, part in value.items())
-    return 0

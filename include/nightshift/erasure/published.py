@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from nightshift.erasure.people import People
 from nightshift.publishing import records
-from nightshift.publishing.layout import MANIFEST, run_folder
+from nightshift.publishing.layout import MANIFEST, run_folder, runs_folder
 from nightshift.publishing.manifest import File, Manifest, Run
 from nightshift.publishing.pointer import ATTEMPTS, Pointer, put_pointer, read_pointer
 from nightshift.publishing.publish import upload
@@ -30,6 +31,7 @@ from nightshift.publishing.storage import ConflictError, Storage, StoreError
 log = logging.getLogger("nightshift.erasure")
 
 USERS = "lists.parquet"
+BEFORE = re.compile(r"\.erased-[0-9a-z]+(-[0-9a-z]+)?$")  # at the end of the id of a run that took another's place
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,13 @@ def users_in(storage: Storage, manifest: Manifest, people: People, work: Path) -
     return found + int(pc.sum(pc.is_in(users, value_set=pa.array(sorted(people.ids))).cast(pa.int64())).as_py() or 0)
 
 
-def replace_runs(storage: Storage, people: People, request: str, now: dt.datetime) -> list[Replaced]:
+def replace_runs(storage: Storage, people: People, request: str, now: dt.datetime, work: Path) -> list[Replaced]:
     """Publish each run that holds these people again without them, and let the pointers name the new ones."""
     replaced = []
-    with tempfile.TemporaryDirectory(prefix="erase-") as folder:
-        oldest_first = sorted(holding(storage, people, Path(folder)), key=lambda found: found[1].created_at)
-        for surface, old in oldest_first:
-            replaced.append(Replaced(surface, old, _published_without(storage, old, people, request, Path(folder))))
-            log.info("%s: %s is published without them as %s", surface, old.run, replaced[-1].new.run)
+    oldest_first = sorted(holding(storage, people, work), key=lambda found: found[1].created_at)
+    for surface, old in oldest_first:
+        replaced.append(Replaced(surface, old, _published_without(storage, old, people, request, work)))
+        log.info("%s: %s is published without them as %s", surface, old.run, replaced[-1].new.run)
     for surface in sorted({each.surface for each in replaced}):
         _point(storage, surface, {each.old.run: each.new.run for each in replaced if each.surface == surface}, now)
     return replaced
@@ -83,6 +84,31 @@ def remove_old(storage: Storage, replaced: list[Replaced]) -> None:
         storage.delete_all(each.old.folder)
 
 
+def unnamed(storage: Storage) -> list[str]:
+    """The keys among the runs that no manifest names: what a killed publisher, or a killed end of a run, left."""
+    found = []
+    for surface in surfaces_of(storage):
+        named: set[str] = set()
+        for item in list_manifests(storage, surface):
+            manifest = parse_manifest(storage, item.key)
+            named |= {item.key, *(manifest.folder + file.path for file in manifest.files.values())}
+        found += [item.key for item in storage.list(runs_folder(surface)) if item.key not in named]
+    return found
+
+
+def remove_unnamed(storage: Storage) -> int:
+    """Delete what no manifest names; nobody publishes meanwhile. Returns how many files there were."""
+    gone = unnamed(storage)
+    for key in gone:
+        storage.delete(key)
+    for surface in surfaces_of(storage):
+        runs = storage.local(runs_folder(surface))
+        for partial in runs.rglob(".*.partial") if runs else ():  # of a write that was cut off: no reader sees it
+            partial.unlink()
+            gone.append(partial.name)
+    return len(gone)
+
+
 def pairs_of(storage: Storage, manifest: Manifest, work: Path) -> Iterator[Pair]:
     """Every record of a run."""
     for file in manifest.shards:
@@ -91,7 +117,7 @@ def pairs_of(storage: Storage, manifest: Manifest, work: Path) -> Iterator[Pair]
 
 def _published_without(storage: Storage, old: Manifest, people: People, request: str, work: Path) -> Manifest:
     """The run as it would be without them. Published a second time by the same request, it is the same."""
-    run_id = f"{old.run_id}.{request}"
+    run_id = id_without(old, request)
     folder = run_folder(old.surface, old.run_date, run_id)
     keys = {records.user_key(name) for name in people.ids}
     pairs = [pair for pair in pairs_of(storage, old, work) if pair[0] not in keys]
@@ -108,6 +134,11 @@ def _published_without(storage: Storage, old: Manifest, people: People, request:
     manifest = old.model_copy(update=changed)
     storage.create(folder + MANIFEST, manifest.to_json())
     return manifest
+
+
+def id_without(old: Manifest, request: str) -> str:
+    """What the run is called that takes the place of `old`: however often, its id grows by one request only."""
+    return f"{BEFORE.sub('', old.run_id)}.{request}-{old.content_hash[:8]}"
 
 
 def _files_without(

@@ -21,11 +21,13 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightshift.erasure.columns import has_users, names_users, texts, without_people
+from nightshift.erasure.columns import without_people
+from nightshift.erasure.parquet import conformed, count_in, is_readable, parquet_files
 from nightshift.erasure.people import People
+from nightshift.erasure.texts import names_users
 from nightshift.lake import Lake, Staged, Table
 from nightshift.lake.reading import run_date_of
-from nightshift.lake.stages import markers, open_stage
+from nightshift.lake.stages import markers, open_stage, sweep
 from nightshift.lake.statistics import HIGHEST, LONGEST
 from nightshift.lake.types import spark_type
 from nightshift.runs import StepError
@@ -38,54 +40,79 @@ log = logging.getLogger("nightshift.erasure")
 
 def tables_of(lake: Lake) -> list[str]:
     """The tables there are."""
-    return sorted(folder.name for folder in lake.root.glob("*") if (folder / LOG).is_dir())
+    return [folder.name for folder in folders_of(lake) if (folder / LOG).is_dir()]
+
+
+def folders_of(lake: Lake) -> list[Path]:
+    """The folder of every table, those included of which nothing was ever committed."""
+    return sorted(folder for folder in lake.root.glob("*") if folder.is_dir())
 
 
 def refuse_while_at_work(lake: Lake) -> None:
     """Raise where another process has staged rows that it has not committed yet: it could bring a person back."""
     now = dt.datetime.now(dt.UTC)
-    for name in tables_of(lake):
-        for marker, owner in markers(lake.path(name)):
+    for folder in folders_of(lake):
+        for marker, owner in markers(folder):
             if owner and owner.is_at_work(now):
                 raise StepError(
-                    f"process {owner.pid} on {owner.host} is at work on table {name} ({marker.stem}): "
+                    f"process {owner.pid} on {owner.host} is at work on table {folder.name} ({marker.stem}): "
                     "erase when no night is running"
                 )
 
 
+def sweep_unfinished(lake: Lake) -> int:
+    """Remove what was staged and never committed, and files that a kill cut off. Returns how many there were.
+
+    Nobody is at work: see `refuse_while_at_work`. A night that had staged rows says which step is to be run again.
+    """
+    count = 0
+    for folder in folders_of(lake):
+        for marker, owner in markers(folder):
+            sweep(marker, owner)
+            count += 1
+        is_table = (folder / LOG).is_dir()
+        live = set(live_files(lake, folder.name)) if is_table else set()
+        for file in parquet_files(folder):
+            if LOG not in file.parts and file not in live and not (is_table and is_readable(file)):
+                file.unlink()
+                count += 1
+    return count
+
+
 def stage_without(lake: Lake, name: str, people: People) -> tuple[Staged | None, Counter[dt.date]]:
-    """Stage the run dates of a table that hold these people, without them.
+    """Stage the run dates of a table that hold these people, without them. One file at a time is in memory.
 
     Returns:
         The stage, None where the table holds none of them, and the rows that are gone by run date.
     """
-    cleaned: dict[str, dict[str, pa.Table]] = {}
     gone: Counter[dt.date] = Counter()
     live = live_files(lake, name)
-    for file in live:
-        before = _if_held(file, people)
-        if before is not None:
-            after = without_people(before, people)
-            if not after.equals(before):
-                cleaned.setdefault(run_date_of(file), {})[str(file)] = after
-                gone[dt.date.fromisoformat(run_date_of(file))] += before.num_rows - after.num_rows
-    if not cleaned:
+    held = {file for file in live if is_readable(file) and count_in(file, people).found}
+    days = sorted({run_date_of(file) for file in held})
+    if not days:
         return None, gone
-    staged = open_stage(lake.path(name), tuple(sorted(cleaned)))
+    table = declared(lake, name)
+    staged = open_stage(lake.path(name), tuple(days))
     for number, file in enumerate(live):
         day = run_date_of(file)
-        if day in cleaned:
-            rows = cleaned[day].get(str(file))
-            write_staged(lake, staged, day, number, pq.read_table(file, partitioning=None) if rows is None else rows)
+        if day in days:
+            rows = pq.read_table(file, partitioning=None)
+            if file in held:
+                left = without_people(rows, people)
+                gone[dt.date.fromisoformat(day)] += rows.num_rows - left.num_rows
+                rows = left
+            write_staged(lake, staged, table, day, number, rows)
     return staged, gone
 
 
-def write_staged(lake: Lake, staged: Staged, day: str, number: int, rows: pa.Table) -> None:
-    """Add a file with these rows to a stage; none for no rows."""
+def write_staged(lake: Lake, staged: Staged, table: Table, day: str, number: int, rows: pa.Table) -> None:
+    """Add a file with these rows, in the form that the table has now, to a stage; none for no rows."""
     if rows.num_rows:
         target = lake.path(staged.table) / staged.folder / f"run_date={day}" / f"part-{number:05}.zstd.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, target, compression="zstd", version="2.6")
+        pq.write_table(
+            conformed(rows, table.arrow.remove(len(table.columns))), target, compression="zstd", version="2.6"
+        )
 
 
 def declared(lake: Lake, name: str) -> Table:
@@ -108,7 +135,7 @@ def past_holds(lake: Lake, name: str, people: People) -> bool:
     """Whether a file that is no longer live, or an entry of the log, still holds these people."""
     live = set(live_files(lake, name))
     old = (file for file in parquet_files(lake.path(name)) if file not in live and LOG not in file.parts)
-    return any(_if_held(file, people) is not None for file in old) or any(
+    return any(count_in(file, people).found for file in old) or any(
         statistics_hold(entry, people) for entry in log_entries(lake.path(name))
     )
 
@@ -179,24 +206,6 @@ def _named(part: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _named(value)
         elif value is not None:
             yield name, value
-
-
-def parquet_files(folder: Path) -> list[Path]:
-    """All Parquet files below a folder, those that a killed writer left unfinished included (`x.parquet#1`)."""
-    return sorted(file for file in folder.rglob("*.parquet*") if file.is_file() and not file.name.endswith(".crc"))
-
-
-def _if_held(file: Path, people: People) -> pa.Table | None:
-    """The file's rows if they may be of these people, else None; only columns that could be are read first."""
-    try:
-        schema = pq.read_schema(file)
-    except (pa.ArrowInvalid, OSError):
-        return None  # cut off: nobody can read it, and `forget_past` removes it
-    wanted = texts(schema) if not has_users(schema) else [f.name for f in schema if has_users(pa.schema([f]))]
-    if not wanted:
-        return None
-    some = pq.read_table(file, columns=wanted, partitioning=None)
-    return None if without_people(some, people).equals(some) else pq.read_table(file, partitioning=None)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
