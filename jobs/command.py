@@ -69,7 +69,7 @@ def shortened(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def execute(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
-    """Run `step` and leave its summary in the night's folder. Whoever must be alone in the home waits."""
+    """Run `step`, once nobody needs the home for itself, and leave its summary in the night's folder."""
     with at_work(night.home, f"{step.__name__} of {night.run_date}"):
         return _executed(step, night, started, **given)
 

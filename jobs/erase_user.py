@@ -6,9 +6,20 @@
 
 Rewrites the lake's tables and removes their older versions, takes every published run's place with one without them,
 cleans the nights' folders, MLflow's files and database, reports and logs; then looks for them in all of these. A row in
-the table `erasures` says what was done, and names nobody. Run it when no night is running; run again, it ends what a
-killed one began. Two things it cannot do: the source's own files must be cleaned where they lie (until then landing
-refuses these people's rows, as `erased`), and a model's weights keep what it learned until it is trained anew.
+the table `erasures` says what was done, and names nobody. While a step of a night is at work it says which, and ends; a
+step that begins meanwhile waits. It stops the warm Spark server. Run again, it ends what a killed one began.
+
+What it cannot do:
+
+- The source's own files must be cleaned where they lie; until then landing refuses these people's rows, as `erased`.
+- A model's weights keep what it learned until it is trained anew.
+- An MLflow server, a database, a Spark cluster elsewhere are not reached, nor what a killed Spark left in the
+  temporary folder.
+- Backups, and copies that others made of the published lists, are not reached.
+- An id that is an item's too, or a number of up to four digits, is theirs in a column or under a key of users, and in
+  a text that says so (`customer 28`). Anywhere else, and in the numbers of a model, it is only counted, as `alike`.
+- Counts that their events were part of stay, without a name, in the features of nights before, until
+  `python -m jobs.build_features` builds those again.
 """
 
 from __future__ import annotations
