@@ -24,6 +24,8 @@ from scripts.nightly import DAG, prepare_airflow
 from scripts.services import AIRFLOW, ServiceError, airflow_client, airflow_url, running, wait_for
 
 FINAL = ("success", "failed")
+PAGE = 100  # runs asked for at once; Airflow may give fewer (api.maximum_page_limit)
+LOOK_SECONDS = 2
 
 
 def main() -> None:
@@ -60,7 +62,26 @@ def airflow(logs: Path) -> Iterator[None]:
 def backfill(client: httpx.Client, first: dt.date, last: dt.date) -> list[str]:
     """Create the backfill and follow it to its end. Returns the days that failed."""
     subprocess.run(["airflow", "dags", "reserialize"], check=True, capture_output=True)
+    with unpaused(client):
+        identity = create(client, first, last)
+        print(f"Backfill {identity}: {first} to {last}, both included, one day at a time", flush=True)
+        return follow(client, identity, first, last)
+
+
+@contextlib.contextmanager
+def unpaused(client: httpx.Client) -> Iterator[None]:
+    """The DAG at work, for Airflow starts and ends no run of a paused one; as it was at the end."""
+    was_paused = client.get(f"/dags/{DAG}").raise_for_status().json()["is_paused"]
     client.patch(f"/dags/{DAG}", json={"is_paused": False}).raise_for_status()
+    try:
+        yield
+    finally:
+        if was_paused:
+            client.patch(f"/dags/{DAG}", json={"is_paused": True}).raise_for_status()
+
+
+def create(client: httpx.Client, first: dt.date, last: dt.date) -> int:
+    """Have Airflow make a run for each day. Returns the backfill's number."""
     command = ["airflow", "backfill", "create", "--dag-id", DAG, "--max-active-runs", "1"]
     command += ["--from-date", first.isoformat(), "--to-date", last.isoformat(), "--reprocess-behavior", "completed"]
     created = subprocess.run(command, capture_output=True, text=True)
@@ -69,25 +90,41 @@ def backfill(client: httpx.Client, first: dt.date, last: dt.date) -> list[str]:
             f"Airflow refused the backfill: {(created.stderr or created.stdout).strip().splitlines()[-1]}"
         )
     newest = client.get("/backfills", params={"dag_id": DAG, "order_by": "-id", "limit": 1}).raise_for_status().json()
-    identity = newest["backfills"][0]["id"]
-    print(f"Backfill {identity}: {first} to {last}, both included, one day at a time", flush=True)
+    return int(newest["backfills"][0]["id"])
+
+
+def follow(client: httpx.Client, identity: int, first: dt.date, last: dt.date) -> list[str]:
+    """Tell of each day that changes its state, until all have ended. Returns the days that failed.
+
+    Airflow ends the backfill itself up to half a minute after its last day, and begins no other before.
+    """
     told: dict[str, str] = {}
     while True:
-        runs = runs_of(client, identity)
+        ended = client.get(f"/backfills/{identity}").raise_for_status().json()["completed_at"]
+        runs = runs_of(client, first, last)
         for day, state in runs.items():
             if told.get(day) != state:
                 print(f"  {time.strftime('%H:%M:%S')} {day} {state}", flush=True)
         told = runs
-        if runs and all(state in FINAL for state in runs.values()):
-            return [day for day, state in runs.items() if state == "failed"]
-        time.sleep(2)
+        if ended and all(state in FINAL for state in runs.values()):
+            break
+        time.sleep(LOOK_SECONDS)
+    if without := (last - first).days + 1 - len(runs):
+        print(f"  {without} of these days have no run: not over yet, or after source.last_day", flush=True)
+    return [day for day, state in runs.items() if state == "failed"]
 
 
-def runs_of(client: httpx.Client, identity: int) -> dict[str, str]:
-    """Business day -> state, of a backfill's runs."""
-    query: dict[str, str | int] = {"run_type": "backfill", "limit": 1000, "order_by": "logical_date"}
-    found: list[dict[str, Any]] = client.get(f"/dags/{DAG}/dagRuns", params=query).raise_for_status().json()["dag_runs"]
-    return {run["logical_date"][:10]: run["state"] for run in found if run.get("backfill_id", identity) == identity}
+def runs_of(client: httpx.Client, first: dt.date, last: dt.date) -> dict[str, str]:
+    """Business day -> state, of the span's runs. A run whose logical date is no midnight is named after no day."""
+    span = {"logical_date_gte": f"{first}T00:00:00Z", "logical_date_lte": f"{last}T00:00:00Z"}
+    found: list[dict[str, Any]] = []
+    while True:
+        query: dict[str, str | int] = {**span, "order_by": "logical_date", "limit": PAGE, "offset": len(found)}
+        page = client.get(f"/dags/{DAG}/dagRuns", params=query).raise_for_status().json()
+        found += page["dag_runs"]
+        if not page["dag_runs"] or len(found) >= page["total_entries"]:
+            midnight = [run for run in found if run["logical_date"][10:].startswith("T00:00:00")]
+            return {run["logical_date"][:10]: run["state"] for run in midnight}
 
 
 if __name__ == "__main__":
