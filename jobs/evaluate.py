@@ -8,6 +8,7 @@ Whoever serves is a version in the registry; nobody is promoted here.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
 from nightshift.models.recommender import ModelFileError, Recommender
 from nightshift.ranking.loading import load_recommender
-from nightshift.registry import Champion, champion_before
-from nightshift.registry.tracking import Tracking
-from nightshift.runs import Night
+from nightshift.registry import champion_before
+from nightshift.registry.tracking import Registered, Tracking
+from nightshift.runs import Night, StepError
 
 log = logging.getLogger("nightshift")
 
@@ -33,20 +34,25 @@ def evaluate(night: Night) -> dict[str, Any]:
     trained = night.read_json("train")
     baselines = {baseline.kind: trained["metrics"][baseline.kind] for baseline in BASELINES}
     challenger = trained["metrics"].get("two_stage")
-    champion = champion_before(night)
-    figures, trouble = champion_figures(night, champion) if champion else (None, None)
-    verdict = judge(challenger, figures, baselines, night.settings.evaluation)
+    champion = found_champion(night)
+    figures, trouble = champion_figures(night, champion) if champion else (None, "there is no champion yet")
+    verdict = judge(challenger, figures, baselines, night.settings.evaluation, trouble)
     served = choose(night, verdict, champion if figures else None, trained["mlflow_run"])
     rows = {**trained["metrics"], **({"champion": figures} if figures else {})}
     metric = night.settings.evaluation.metric
     result = {
         "run_date": night.run_date.isoformat(),
-        "served": {"name": served.name, "version": served.version, "kind": served.kind, "folder": str(served.folder)},
+        "served": {
+            "name": served.name,
+            "version": served.version,
+            "kind": served.kind,
+            "folder": str(served.folder.relative_to(night.home)),
+        },
         "challenger": challenger,
         "champion": figures,
         "baselines": baselines,
         "accepted": verdict.accepted,
-        "reasons": [*verdict.reasons, *([trouble] if trouble else [])],
+        "reasons": list(verdict.reasons),
         "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda n: (-(rows[n][metric] or 0), n))],
     }
     night.write_json("verdict", result)
@@ -54,20 +60,38 @@ def evaluate(night: Night) -> dict[str, Any]:
     return {name: result[name] for name in ("accepted", "reasons", "served")}
 
 
-def champion_figures(night: Night, champion: Champion) -> tuple[Metrics | None, str | None]:
-    """The champion's metrics on tonight's test; None, and why, where it cannot be tested, so not serve."""
+def found_champion(night: Night) -> Registered | None:
+    """The champion that the night found, with its files; None before the first promotion.
+
+    Raises:
+        StepError: its files cannot be had. That nobody can look at the champion must not make a challenger one.
+    """
+    champion = champion_before(night)
+    if champion is None:
+        return None
+    try:
+        return Tracking(night).version(champion.version)
+    except OSError as error:
+        raise StepError(
+            f"the champion, version {champion.version}, cannot be had: {error}. Bring its files back, or promote "
+            f"another version: python -m jobs.promote --run-date {night.run_date - dt.timedelta(days=1)} --version N"
+        ) from error
+
+
+def champion_figures(night: Night, champion: Registered) -> tuple[Metrics | None, str]:
+    """The champion's metrics on tonight's test; None, and why, where it can neither be tested nor serve."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.test_cutoff, tables)
     happened = load_interactions(lake, night.run_date, tables["events"], after=night.test_cutoff)
     truth = labels(happened, known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
-        return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], None
-    except (FileNotFoundError, ModelFileError, SeenTestError) as error:
+        return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], ""
+    except (ModelFileError, SeenTestError) as error:
         return None, f"the champion, version {champion.version}, cannot be used: {error}"
 
 
-def choose(night: Night, verdict: Verdict, champion: Champion | None, mlflow_run: str) -> Champion:
+def choose(night: Night, verdict: Verdict, champion: Registered | None, mlflow_run: str) -> Registered:
     """Who serves: the challenger if accepted, else the champion, else the best baseline. All are registered models."""
     tracking = Tracking(night)
     baselines = {baseline.kind: tracking.register(baseline.kind, saved(night, baseline())) for baseline in BASELINES}

@@ -8,7 +8,6 @@ Leaves lists/: `lists` a user, `popular` for a user who is not known, `similar` 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -51,7 +50,7 @@ def infer(night: Night) -> dict[str, Any]:
     for name, frame in frames.items():
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
     night.keep_folder("lists")
-    reference.keep(night, Path(verdict["served"]["folder"]))  # what later nights are compared with
+    reference.keep(night, night.home / verdict["served"]["folder"])  # what later nights are compared with
     by_source = lists["source"].value_counts(normalize=True)
     return {
         "model": {name: verdict["served"][name] for name in ("name", "version", "kind")},
@@ -65,7 +64,7 @@ def infer(night: Night) -> dict[str, Any]:
 def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> Recommender:
     """The model that the verdict names. The night's index is of the new model; for a champion another one is built."""
     served = verdict["served"]
-    model = load_recommender(Path(served["folder"]), served["kind"], night.settings)
+    model = load_recommender(night.home / served["folder"], served["kind"], night.settings)
     if not isinstance(model, TwoStage):
         return model
     accepted = bool(verdict["accepted"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from nightshift.features.snapshot import Snapshot
 from nightshift.lake import Lake
 from nightshift.publishing.lists import load_lists
 from nightshift.registry import Champion, record_promotion
-from nightshift.runs import GateError, Night
+from nightshift.registry.tracking import Registered, Tracking
+from nightshift.runs import GateError, Night, StepError
 from tests import shop
 
 TABLES = {
@@ -109,7 +111,7 @@ def test_the_verdict_names_who_serves_and_all_figures(night):
     verdict = night.read_json("verdict")
     assert verdict["accepted"], verdict["reasons"]
     assert verdict["served"]["kind"] == "two_stage"
-    assert Path(verdict["served"]["folder"]).is_dir()
+    assert (night.home / verdict["served"]["folder"]).is_dir()
     assert verdict["champion"] is None
     figures = [row["ndcg"] for row in verdict["table"]]
     assert figures == sorted(figures, reverse=True)
@@ -147,21 +149,33 @@ def test_a_refused_challenger_leaves_the_champion_serving(night):
     assert "more than +1" in verdict["reasons"][-1]
 
 
-def test_a_champion_whose_files_are_gone_does_not_serve_and_it_is_said(night):
-    later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=2), evaluation={"min_users": 1000})
-    record_promotion(night, Champion("recommender", "77", "two_stage", night.home / "gone"), True, "test", by="hand")
+def test_a_champion_whose_files_cannot_be_had_stops_the_night(night):
+    later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=2))
+    record_promotion(night, Champion("recommender", "77", "two_stage"), True, "test", by="hand")
+    run(later, train, build_index)
+    with pytest.raises(StepError, match=r"the champion, version 77, cannot be had: .* has no version '77'"):
+        evaluate(later)
+    registered(night, by="hand")
+
+
+def test_a_champion_that_learnt_from_other_features_does_not_serve_and_it_is_said(night):
+    """Nor does a challenger that is not good enough by itself get its place."""
+    champion = registered(night, by="hand")
+    about = json.loads((champion.folder / "ranker" / "ranker.json").read_text())
+    about["definitions"]["item.trend"] = "0 abc"
+    (champion.folder / "ranker" / "ranker.json").write_text(json.dumps(about))
+    later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=3), evaluation={"min_users": 1000})
     run(later, train, build_index, evaluate, infer)
     verdict = later.read_json("verdict")
     assert verdict["served"]["kind"] in verdict["baselines"]
-    assert "version 77, cannot be used" in verdict["reasons"][-1]
+    assert "cannot be used: " in verdict["reasons"][-1]
+    assert "item.trend was version 0" in verdict["reasons"][-1]
 
 
-def registered(night: Night) -> Champion:
+def registered(night: Night, by: str = "night") -> Registered:
     """The night's two-stage model, promoted, whatever its verdict was."""
-    from nightshift.registry.tracking import Tracking
-
     champion = Tracking(night).register("two_stage", night.folder / "model")
-    record_promotion(night, champion, True, "test")
+    record_promotion(night, champion, True, "test", by)
     return champion
 
 

@@ -8,7 +8,6 @@ import pytest
 from nightshift.monitoring.drift import Limits, compare_frames
 from nightshift.monitoring.reference import ReferenceError, keep, of_served_model, parse, read, reference, write
 from nightshift.monitoring.windows import Window
-from nightshift.registry import Champion, record_promotion
 from tests.monitoring import plausible
 
 WINDOW = Window(dt.date(2011, 11, 1), dt.date(2011, 11, 28))
@@ -64,19 +63,13 @@ def test_bins_and_counts_that_do_not_fit_are_refused():
         parse(value, "a model")
 
 
-@pytest.mark.parametrize("by_table", [False, True])
-def test_the_reference_is_that_of_the_model_the_verdict_names(by_table, tmp_path):
+def test_the_reference_is_that_of_the_model_the_verdict_names(tmp_path):
     older = plausible.night(tmp_path, dt.date(2011, 11, 1))
     plausible.put_events(tmp_path, plausible.events(300, dt.date(2011, 10, 5), 28))
     (older.folder / "model").mkdir(parents=True)
     keep(older, older.folder / "model")
     tonight = plausible.night(tmp_path)
-    served = {"name": "shop", "version": "3", "kind": "two_stage"}
-    if by_table:
-        champion = Champion("shop", "3", "two_stage", older.folder / "model")
-        record_promotion(older, champion, accepted=True, reason="the best there is")
-    else:
-        served["folder"] = "nights/2011-11-01/model"
+    served = {"name": "shop", "version": "3", "kind": "two_stage", "folder": "nights/2011-11-01/model"}
     tonight.write_json("verdict", {"accepted": False, "served": served})
     tonight.write_json("publish", {})
     failed = plausible.night(tmp_path, dt.date(2011, 12, 1))

@@ -23,7 +23,9 @@ def test_the_tested_model_does_not_see_its_test(tmp_path_factory, seed, days):
     known = shop.interactions()
     day = shop.TEST_CUTOFF + dt.timedelta(days=days)
     future = shop.interactions(seed).assign(event_date=day, run_date=day).head(500)
-    changed = shop.train(pd.concat([known[known["run_date"] <= shop.TEST_CUTOFF], future], ignore_index=True))
+    late = future.assign(event_date=shop.TEST_CUTOFF - dt.timedelta(days=seed % 10)).head(100)
+    seen = known[known["run_date"] <= shop.TEST_CUTOFF]
+    changed = shop.train(pd.concat([seen, future, late], ignore_index=True))
     folder = tmp_path_factory.mktemp("models")
     before, after = files(shop.trained(), folder / "a"), files(changed, folder / "b")
     assert before.keys() == after.keys()

@@ -24,13 +24,18 @@ class Verdict:
 
 
 def judge(
-    challenger: Metrics | None, champion: Metrics | None, baselines: Mapping[str, Metrics], settings: Evaluation
+    challenger: Metrics | None,
+    champion: Metrics | None,
+    baselines: Mapping[str, Metrics],
+    settings: Evaluation,
+    no_champion: str = "there is no champion yet",
 ) -> Verdict:
     """The challenger is accepted if on enough users it beats every baseline, and the champion by more than `min_gain`.
 
     Args:
         challenger, champion, baselines: means of the metrics over the same users, and how many `users` they are. There
             is no challenger where nothing could be learnt, and no champion before the first promotion.
+        no_champion: why there is none, for the reasons.
 
     Raises:
         ValueError: there is no baseline to judge by.
@@ -47,8 +52,8 @@ def judge(
     if champion is not None:
         checks.append(_beats(challenger, "the champion", champion, settings, settings.min_gain))
     failed = tuple(told for passed, told in checks if not passed)
-    first = () if champion is not None else ("there is no champion yet",)
-    return Verdict(not failed, failed or (*(told for _, told in checks), *first), best)
+    without = () if champion is not None else (no_champion,)
+    return Verdict(not failed, (*(failed or [told for _, told in checks]), *without), best)
 
 
 def _enough_users(challenger: Metrics, champion: Metrics | None, settings: Evaluation) -> tuple[bool, str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from nightshift.lake import Lake
 from nightshift.monitoring.bins import Bins, fit
 from nightshift.monitoring.windows import Window, compared, frames, nights_with
 from nightshift.runs import Night, StepError
@@ -93,7 +92,7 @@ def read(folder: Path, origin: str) -> Reference:
 
 def of_served_model(home: Path, run_date: dt.date) -> Reference:
     """The reference of the model behind the lists that were live on `run_date`: the verdict of the last night that was
-    published names it (`served`), and says itself or by the table of promotions where its files lie.
+    published names it (`served`), and says where its files lie.
 
     Raises:
         FileNotFoundError: no such night, or it kept no reference.
@@ -105,19 +104,10 @@ def of_served_model(home: Path, run_date: dt.date) -> Reference:
         served = json.loads((night / "verdict.json").read_text(encoding="utf-8")).get("served") or {}
     except FileNotFoundError:
         served = {}
-    folder = home / (served.get("folder") or _folder_promoted(home, str(served.get("version"))) or night / "model")
+    folder = home / (served.get("folder") or night / "model")
     name = served.get("kind") or served.get("name") or "the model"
     version = f" version {served['version']}" if served.get("version") else ""
     return read(folder, f"{name}{version}, served by the night of {night.name}")
-
-
-def _folder_promoted(home: Path, version: str) -> str | None:
-    """Where the files of a model version lie, if it ever was champion."""
-    lake = Lake(home / "lake")
-    if not lake.exists("promotions"):
-        return None
-    folders = lake.pandas("promotions", columns=["folder"], where=[("version", "=", version)])["folder"]
-    return str(folders.iloc[0]) if len(folders) else None
 
 
 def parse(value: Any, origin: str) -> Reference:

@@ -7,9 +7,7 @@ when that night is run again.
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -25,7 +23,6 @@ promotions_table = Table(
         "name": "string",
         "version": "string",
         "kind": "string",
-        "folder": "string",
         "reason": "string",
     },
 )
@@ -37,13 +34,11 @@ class Champion:
 
     Attributes:
         kind: two_stage, or the name of a baseline.
-        folder: where its files lie.
     """
 
     name: str
     version: str
     kind: str
-    folder: Path
 
 
 def champion_before(night: Night) -> Champion | None:
@@ -69,7 +64,6 @@ def record_promotion(night: Night, champion: Champion, accepted: bool, reason: s
         "name": champion.name,
         "version": champion.version,
         "kind": champion.kind,
-        "folder": str(champion.folder),
         "reason": reason,
         "run_date": night.run_date,
     }
@@ -78,12 +72,6 @@ def record_promotion(night: Night, champion: Champion, accepted: bool, reason: s
     lake.replace(promotions_table.name, night.run_date, table)
     by_hand_since = by == "night" and bool((kept["by"] == "hand").any())
     return bool((rows["run_date"] <= night.run_date).all()) and not by_hand_since
-
-
-def latest_run_date(lake: Lake) -> dt.date | None:
-    """The run date of the newest promotion."""
-    rows = _promotions(lake)
-    return rows["run_date"].iloc[-1] if len(rows) else None
 
 
 def _promotions(lake: Lake) -> pd.DataFrame:
@@ -96,4 +84,4 @@ def _promotions(lake: Lake) -> pd.DataFrame:
 
 
 def _champion(row: pd.Series) -> Champion:
-    return Champion(row["name"], row["version"], row["kind"], Path(row["folder"]))
+    return Champion(row["name"], row["version"], row["kind"])

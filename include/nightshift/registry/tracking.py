@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from nightshift.runs import Night, code_version
 log = logging.getLogger("nightshift.registry")
 
 ALIAS = "champion"
+
+
+@dataclass(frozen=True)
+class Registered(Champion):
+    """A model version whose files lie in `folder`."""
+
+    folder: Path
 
 
 class Tracking:
@@ -77,7 +85,7 @@ class Tracking:
         self.client.set_terminated(run_id)
         return run_id
 
-    def register(self, kind: str, folder: Path, run_id: str | None = None) -> Champion:
+    def register(self, kind: str, folder: Path, run_id: str | None = None) -> Registered:
         """A version of the registered model for these files: the one there is, or a new one.
 
         A copy of the files is kept under the home, so that a later night needs no server to read it.
@@ -96,15 +104,15 @@ class Tracking:
                 raise
         for version in self.client.search_model_versions(f"name = '{name}'"):
             if version.tags.get("sha256") == fingerprint and version.tags.get("kind") == kind:
-                return Champion(name, str(version.version), kind, kept)
+                return Registered(name, str(version.version), kind, kept)
         run_id = run_id or self.log_run({"kind": kind}, {}, {}, {}, folder)
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         tags = {"sha256": fingerprint, "kind": kind, "run_date": self.night.run_date.isoformat()}
         version = self.client.create_model_version(name, source, run_id=run_id, tags=tags)
         log.info("registry: %s version %s (%s)", name, version.version, kind)
-        return Champion(name, str(version.version), kind, kept)
+        return Registered(name, str(version.version), kind, kept)
 
-    def version(self, version: str) -> Champion:
+    def version(self, version: str) -> Registered:
         """A registered version by its number.
 
         Raises:
@@ -122,7 +130,7 @@ class Tracking:
         if not folder.is_dir():
             log.info("registry: fetching version %s", version)
             self._keep(Path(self.client.download_artifacts(str(found.run_id), "model")), folder)
-        return Champion(self.settings.model, str(found.version), kind, folder)
+        return Registered(self.settings.model, str(found.version), kind, folder)
 
     def _kept(self, kind: str, fingerprint: str) -> Path:
         """Where this home keeps a version's files."""
