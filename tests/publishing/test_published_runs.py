@@ -17,6 +17,7 @@ from nightshift.publishing.lists import load_lists
 from nightshift.publishing.manifest import config_hash
 from nightshift.publishing.read import (
     CorruptRunError,
+    list_manifests,
     live_manifest,
     open_run,
     published_before,
@@ -24,7 +25,7 @@ from nightshift.publishing.read import (
     read_table,
 )
 from nightshift.publishing.rollback import roll_back
-from nightshift.publishing.storage import Storage, StoreError, open_storage
+from nightshift.publishing.storage import Storage, open_storage
 from nightshift.runs import StepError, open_night
 from tests.publishing.planted import ITEMS, NOW, USERS, day, publish, publish_live, write_lists
 
@@ -76,12 +77,22 @@ def test_publishing_again_changes_nothing(storage: Storage) -> None:
     assert storage.list("home/") == before
 
 
-def test_other_lists_under_the_same_id_are_refused_and_nothing_changes(storage: Storage) -> None:
-    publish(storage, day(30), "first", mark="a")
-    before = storage.list("home/")
-    with pytest.raises(StoreError, match=r"2011-11-30/first is published with other lists.*another --run-id"):
-        publish(storage, day(30), "first", mark="b")
-    assert storage.list("home/") == before
+def test_other_lists_under_the_same_id_are_published_beside_and_go_live_once(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish_live(storage, day(30), "first", mark="a")
+    first = storage.list("home/runs/2011-11-30/first/")
+    move = publish_live(storage, day(30), "first", mark="b")
+    assert (move.moved, move.live.run_id) == (True, f"first.{move.live.content_hash[:8]}")
+    assert "2011-11-30/first is published with other lists, and stays" in caplog.text
+    run = open_run(storage, read_manifest(storage, move.live), tmp_path / "cache")
+    assert run.title("21034") == b'"item 21034 of b"'
+    assert storage.list("home/runs/2011-11-30/first/") == first
+
+    after = storage.list("home/")
+    assert not publish_live(storage, day(30), "first", mark="b").moved
+    assert not publish_live(storage, day(30), "first", mark="a").moved, "what was live does not come back by itself"
+    assert storage.list("home/") == after
 
 
 def test_the_content_hash_is_of_the_lists_alone(storage: Storage) -> None:
@@ -98,24 +109,20 @@ def test_the_content_hash_is_of_the_lists_alone(storage: Storage) -> None:
 def test_two_publishers_of_one_run_leave_one_whole_run(
     address: tuple[str, str | None], tmp_path: Path, marks: str
 ) -> None:
-    errors: list[StoreError] = []
     start = threading.Barrier(2)
 
     def work(mark: str) -> None:
         storage = open_storage(*address)
         start.wait()
-        try:
-            publish_live(storage, day(30), "first", mark)
-        except StoreError as error:
-            errors.append(error)
+        publish_live(storage, day(30), "first", mark)
 
     threads = [threading.Thread(target=work, args=(mark,)) for mark in marks]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(errors) == len(set(marks)) - 1
     storage = open_storage(*address)
+    assert len(list_manifests(storage, "home")) == len(set(marks)), "other lists have a run of their own"
     manifest = live_manifest(storage, "home")
     assert manifest is not None
     assert read_table(storage, manifest).num_rows == 16

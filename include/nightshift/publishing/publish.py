@@ -50,52 +50,55 @@ def publish_run(
 ) -> Manifest:
     """Write the run and return its manifest; where the same lists are published under this id, change nothing.
 
-    `work` is an empty folder of this publisher's own, with room for the files.
+    Where other lists are published under this id, as of a night before its day's events were corrected, these get an id
+    of their own beside it: `<run id>.<first 8 digits of their content hash>`.
 
-    Raises:
-        StoreError: other lists are published under this id.
+    `work` is an empty folder of this publisher's own, with room for the files.
     """
     pairs = list(lists.records())
     content = records.content_hash(pairs)
-    folder = run_folder(surface, run_date, run_id)
-    if published := _published(storage, folder, content):
-        log.info("%s is published already with these lists", published.run)
-        return published
-    files = {name: upload(storage, folder, name, path) for name, path in _write(lists, pairs, shards, work)}
-    manifest = Manifest(
-        surface=surface,
-        run_date=run_date,
-        run_id=run_id,
-        created_at=now,
-        content_hash=content,
-        model=origin.model,
-        counts=lists.counts,
-        files=files,
-        tables=dict(sorted(origin.tables.items())),
-        code=origin.code,
-        config=origin.config,
-    )
-    try:
-        storage.create(folder + MANIFEST, manifest.to_json())
-    except ConflictError:  # another publisher of the same run was faster
-        published = _published(storage, folder, content)
-        if not published:
-            raise
-        return published
-    return manifest
+    written: list[tuple[str, Path]] = []
+    for name in (run_id, own_id := f"{run_id}.{content[:8]}"):
+        folder = run_folder(surface, run_date, name)
+        published = _published(storage, folder)
+        if published is None:
+            written = written or _write(lists, pairs, shards, work)
+            manifest = Manifest(
+                surface=surface,
+                run_date=run_date,
+                run_id=name,
+                created_at=now,
+                content_hash=content,
+                model=origin.model,
+                counts=lists.counts,
+                files={file: upload(storage, folder, file, path) for file, path in written},
+                tables=dict(sorted(origin.tables.items())),
+                code=origin.code,
+                config=origin.config,
+            )
+            published = _announce(storage, manifest)
+        elif published.content_hash == content:
+            log.info("%s is published already with these lists", published.run)
+        if published.content_hash == content:
+            return published
+        log.warning("%s is published with other lists, and stays: these are of %s", published.run, own_id)
+    raise StoreError(f"{run_date}/{own_id} is published with other lists: publish these under another --run-id")
 
 
-def _published(storage: Storage, folder: str, content: str) -> Manifest | None:
+def _published(storage: Storage, folder: str) -> Manifest | None:
     try:
-        manifest = parse_manifest(storage, folder + MANIFEST)
+        return parse_manifest(storage, folder + MANIFEST)
     except NotThereError:
         return None
-    if manifest.content_hash != content:
-        raise StoreError(
-            f"{manifest.run} is published with other lists (content {manifest.content_hash[:12]}, now {content[:12]}), "
-            "and a published run never changes: publish these under another --run-id"
-        )
-    return manifest
+
+
+def _announce(storage: Storage, manifest: Manifest) -> Manifest:
+    """Write the manifest. Returns it, or that of another publisher of this id who was faster."""
+    try:
+        storage.create(manifest.run.manifest, manifest.to_json())
+        return manifest
+    except ConflictError:
+        return parse_manifest(storage, manifest.run.manifest)
 
 
 def _write(lists: Lists, pairs: list[Pair], shards: int, work: Path) -> list[tuple[str, Path]]:
