@@ -2,16 +2,18 @@
 
     python -m jobs.validate_events --run-date 2011-11-30
 
-All that was staged is held to the contract; the run date's own figures also to what they were on the days before it
-(docs/validation.md). A gate that fails stops the night: nothing is committed, and the line printed names the
-expectation, the figure, the allowed range and what to do. Data Docs are under reports/data_docs in NIGHTSHIFT_HOME.
+All that was staged is held to the contract; the run date's own figures also to what they were on the days before it,
+and so are those of every day that an audit before refused (docs/validation.md). A gate that fails stops the night:
+nothing is committed, and the line printed names the expectation, the figure, the allowed range and what to do. Data
+Docs are under reports/data_docs in NIGHTSHIFT_HOME.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ import pandas as pd
 import pyarrow as pa
 
 from jobs import command
-from nightshift.contracts import Rows, check
+from nightshift.contracts import Checks, Rows, check
+from nightshift.contracts.results import last_verdicts
 from nightshift.features.lineage import load_lineage
 from nightshift.lake import Lake, Staged, events_table, ingest_counts_table, quarantine_table
-from nightshift.runs import Night
+from nightshift.runs import GateError, Night
 
 log = logging.getLogger("nightshift.contracts")
 
+GATE = "validate_events"
 HISTORY_DAYS = 120  # that bounds may be learned from
 
 
@@ -36,17 +40,54 @@ def validate_events(night: Night) -> dict[str, Any]:
     staged = {name: Staged.of(value) for name, value in ingested["staged"].items()}
     counts = pd.DataFrame(ingested["counts"])
     counts["run_date"] = [dt.date.fromisoformat(day) for day in counts["run_date"]]
-    types = [kind.name for kind in night.settings.source.event_types]
-    before = {"ingest_counts": counts_before(lake, night.run_date, counts)}
-    rows = audited(night, lake.staged_files(staged["events"]), counts)
-    checks = check(night, "validate_events", rows, history=before, event_types=types)
+    again = refused_before(lake, night.run_date, counts["run_date"])
+    checks = audit(night, lake, lake.staged_files(staged["events"]), counts, again)
 
     versions = {
         "quarantine": lake.commit(staged["quarantine"], quarantine_table),
         "events": lake.commit(staged["events"], events),
         "ingest_counts": replace_counts(lake, counts),
     }
-    return {**checks.summary(), "tables": versions, "stale_nights": stale_nights(night, lake)}
+    judged_again = [day.isoformat() for day in again]
+    told = {**checks.summary(), "tables": versions, "judged_again": judged_again}
+    return {**told, "stale_nights": stale_nights(night, lake)}
+
+
+def refused_before(lake: Lake, run_date: dt.date, days: Iterable[dt.date]) -> list[dt.date]:
+    """The other days read tonight that were judged before and not committed, or were refused when they came again."""
+    committed = lake.run_dates(ingest_counts_table.name)
+    verdicts = last_verdicts(lake, GATE, [day for day in days if day != run_date])
+    return [day for day, passed in sorted(verdicts.items()) if not passed or day.isoformat() not in committed]
+
+
+def audit(
+    night: Night, lake: Lake, files: Sequence[Path], counts: pd.DataFrame, again: Sequence[dt.date] = ()
+) -> Checks:
+    """Hold all that was read to the contract, and the run date and the days `again`, each, to the days before it.
+
+    A day keeps its own verdict, so that what was accepted of it is asked once. What is refused is no history of the
+    days after it.
+
+    Raises:
+        GateError: of every day that does not pass; the message names those that are not the run date.
+    """
+    kinds = [kind.name for kind in night.settings.source.event_types]
+    found, stopped = Checks(), dict[dt.date, GateError]()
+    for day in sorted({*again, night.run_date}):
+        known = counts[~counts["run_date"].isin(list(stopped))]
+        history = {"ingest_counts": counts_before(lake, day, known)}
+        rows = of_day(day, files, counts) if day != night.run_date else audited(night, files, counts)
+        try:
+            found = check(replace(night, run_date=day), GATE, rows, history=history, event_types=kinds)
+        except GateError as error:
+            stopped[day] = error
+    if stopped:
+        raise GateError("; ".join(_told(day, error, night.run_date) for day, error in stopped.items()))
+    return found
+
+
+def _told(day: dt.date, error: GateError, run_date: dt.date) -> str:
+    return str(error) if day == run_date else f"{day}, which was not committed before, is read again: {error}"
 
 
 def stale_nights(night: Night, lake: Lake) -> list[str]:
@@ -60,17 +101,22 @@ def stale_nights(night: Night, lake: Lake) -> list[str]:
 
 
 def audited(night: Night, files: Sequence[Path], counts: pd.DataFrame) -> dict[str, Rows]:
-    """What is audited, by suite: all that was read, and the run date by itself.
+    """What is audited, by suite: all that was read, and the run date by itself."""
+    days = shares(counts)
+    rows: dict[str, Rows] = {"ingest_counts": days, "events": files} if len(days) else {}
+    return rows | of_day(night.run_date, files, counts)
+
+
+def of_day(day: dt.date, files: Sequence[Path], counts: pd.DataFrame) -> dict[str, Rows]:
+    """What is audited of one day by itself, by suite.
 
     A day without rows was closed: there is nothing to judge of it, and nothing is lost.
     """
     days = shares(counts)
-    rows: dict[str, Rows] = {"ingest_counts": days, "events": files} if len(days) else {}
-    today = days[days["run_date"] == night.run_date]
-    if len(today):
-        of_today = [file for file in files if file.parent.name == f"run_date={night.run_date}"]
-        rows |= {"day_counts": today, "day_events": of_today}
-    return rows
+    alone = days[days["run_date"] == day]
+    if alone.empty:
+        return {}
+    return {"day_counts": alone, "day_events": [file for file in files if file.parent.name == f"run_date={day}"]}
 
 
 def shares(counts: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ history for the nights after it only if their gate passed: what was refused is n
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,16 @@ def record(lake: Lake, run_date: dt.date, gate: str, run_id: str, checks: Sequen
     rows = [{**vars(found), "observed": found.observed.partition(LIKE)[0], **shared} for found in checks]
     table = pa.Table.from_pylist(rows, schema=results_table.arrow)
     return lake.replace(results_table.name, run_date, table, only={"gate": gate})
+
+
+def last_verdicts(lake: Lake, gate: str, run_dates: Iterable[dt.date]) -> dict[dt.date, bool]:
+    """Whether the gate passed when it last judged each of these run dates; those that it never judged are left out."""
+    wanted = set(run_dates)
+    if not wanted or not lake.exists(results_table.name):
+        return {}
+    where = [("run_date", ">=", min(wanted)), ("run_date", "<=", max(wanted)), ("gate", "=", gate)]
+    rows = lake.arrow(results_table.name, ["run_date", "passed"], where).to_pylist()
+    return {row["run_date"]: row["passed"] for row in rows if row["run_date"] in wanted}
 
 
 def figures_before(
