@@ -13,11 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
+
 from nightshift.config import Settings, load
 from nightshift.config.settings import Runner
-from nightshift.runs import home_of
+from nightshift.runs import GateError, home_of
 
 ROOT = Path(__file__).parents[2]  # where jobs/ lies
+
+# The sidecar that hands XCom over reads return.json: the summary is the last line on standard output. The step's exit
+# code is the pod's.
+POD_COMMAND = """\
+python -m "$0" "$@" >/tmp/summary
+code=$?
+cat /tmp/summary
+[ $code -ne 0 ] || tail -n 1 /tmp/summary >/airflow/xcom/return.json
+exit $code
+"""
 
 
 class StepFailed(Exception):
@@ -105,7 +118,12 @@ class ProcessRunner:
 
 
 class PodRunner:
-    """A pod of the jobs image, by Airflow's Kubernetes provider. The step's settings travel in its environment."""
+    """A pod of the jobs image, by Airflow's Kubernetes provider. The step's settings travel in its environment.
+
+    A step leaves its work in NIGHTSHIFT_HOME for the next, wherever that runs: in the pod it has to be a volume that
+    the other steps mount too. Airflow's own template for pods (`kubernetes_executor.pod_template_file`), where one is
+    set, is the basis of these pods as well: that is where the volume is named, and mounted in its container `base`.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -126,21 +144,25 @@ class PodRunner:
             namespace=self.runner.namespace,
             image=self.runner.image,
             cmds=["sh", "-c"],
-            # the sidecar that hands XCom over reads this file: the summary is the last line on standard output
-            arguments=[
-                'python -m "$0" "$@" | tee /tmp/summary && tail -n 1 /tmp/summary > /airflow/xcom/return.json',
-                f"jobs.{step}",
-                *arguments,
-            ],
+            arguments=[POD_COMMAND, f"jobs.{step}", *arguments],
             env_vars=self.runner.environment,
             container_resources=V1ResourceRequirements(limits=limits),
+            pod_template_file=conf.get("kubernetes_executor", "pod_template_file", fallback="") or None,
+            skip_on_exit_code=GateError.exit_code,  # see run
+            termination_message_policy="FallbackToLogsOnError",  # the line that says why is in the failure
             do_xcom_push=True,
             get_logs=True,
         )
 
     def run(self, step: str, arguments: Sequence[str], log: Any, context: Any) -> dict[str, Any]:
+        """Of all exit codes the provider tells only one apart, as a wish to be skipped: here that of a gate."""
         self.operator = self.pod_operator(step, arguments)
-        summary: dict[str, Any] = self.operator.execute(context)
+        try:
+            summary = self.operator.execute(context)
+        except AirflowSkipException:
+            raise StepFailed(f"a gate of {step} refused: the pod's log above says why", GateError.exit_code) from None
+        if not isinstance(summary, dict):
+            raise StepFailed(f"{step} ended well but printed no summary line", 1)
         return summary
 
     def kill(self) -> None:

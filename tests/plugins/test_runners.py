@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from nightshift.config import load
 from nightshift.config.settings import Runner
@@ -154,17 +158,90 @@ def test_the_configuration_says_where_a_step_runs() -> None:
     assert elsewhere.runner.kind == "process"
 
 
-def test_a_pod_gets_the_image_the_gpu_and_the_command_or_says_what_is_missing() -> None:
-    pod = PodRunner(Runner(kind="pod", image="jobs:1", gpus=1, namespace="night", environment={"A": "b"}))
-    try:
-        there = importlib.util.find_spec("airflow.providers.cncf.kubernetes") is not None
-    except ModuleNotFoundError:
-        there = False
-    if not there:
-        with pytest.raises(StepFailed, match="needs the package apache-airflow-providers-cncf-kubernetes"):
-            pod.run("train", [], LOG, {})
-        return
-    operator = pod.pod_operator("train", ["--run-date", "2011-11-30"])
-    assert (operator.image, operator.namespace) == ("jobs:1", "night")
+def pod_shell(folder: Path, step: str, *arguments: str) -> tuple[subprocess.CompletedProcess[str], str | None]:
+    """What a pod does, with its own folders in `folder`: how it ended, and what it hands to the sidecar."""
+    (folder / "python").unlink(missing_ok=True)
+    (folder / "python").symlink_to(sys.executable)
+    text = runners.POD_COMMAND.replace("/tmp/summary", str(folder / "summary"))
+    text = text.replace("/airflow/xcom/", f"{folder}/")
+    environment = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    command = ["sh", "-c", text, f"jobs.{step}", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    handed = folder / "return.json"
+    return done, handed.read_text() if handed.exists() else None
+
+
+def test_a_pod_hands_over_the_summary_and_its_log_has_all_that_was_said(tmp_path: Path) -> None:
+    done, handed = pod_shell(tmp_path, "good", "--run-id", "two words")
+    assert done.returncode == 0
+    assert json.loads(handed or "") == {"arguments": ["--run-id", "two words"], "colour": None}
+    assert done.stdout.splitlines()[0] == "not the summary"
+    assert done.stderr == "progress\n"
+
+
+@pytest.mark.parametrize(("step", "exit_code"), [("refused", 3), ("silent", 9), ("absent", 1)])
+def test_a_pod_ends_with_the_exit_code_of_its_step_and_hands_nothing_over(
+    step: str, exit_code: int, tmp_path: Path
+) -> None:
+    done, handed = pod_shell(tmp_path, step)
+    assert (done.returncode, handed) == (exit_code, None)
+
+
+class PodOperator:
+    """Stands for the provider's; as that does, it asks to be skipped when the pod ends with a certain exit code."""
+
+    def __init__(self, **options: Any) -> None:
+        self.__dict__ |= options
+
+    def execute(self, context: dict[str, Any]) -> Any:
+        if context.get("exit_code") == self.skip_on_exit_code:
+            raise AirflowSkipException("Pod returned exit code 3. Skipping.")
+        if context.get("exit_code"):
+            raise AirflowException("Pod returned a failure.")
+        return context.get("handed_over")
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider is large, and an option."""
+    names = ["airflow", "providers", "cncf", "kubernetes", "operators", "pod"]
+    for length in range(3, len(names) + 1):
+        monkeypatch.setitem(sys.modules, ".".join(names[:length]), types.ModuleType(names[length - 1]))
+    sys.modules[".".join(names)].KubernetesPodOperator = PodOperator  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kubernetes", types.ModuleType("kubernetes"))
+    monkeypatch.setitem(sys.modules, "kubernetes.client", types.ModuleType("client"))
+    sys.modules["kubernetes.client"].V1ResourceRequirements = types.SimpleNamespace  # type: ignore[attr-defined]
+
+
+POD = Runner(kind="pod", image="jobs:1", gpus=1, namespace="night", environment={"A": "b"})
+
+
+def test_a_pod_without_the_provider_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "airflow.providers.cncf", None)
+    with pytest.raises(StepFailed, match="needs the package apache-airflow-providers-cncf-kubernetes"):
+        PodRunner(POD).run("train", [], LOG, {})
+
+
+def test_a_pod_gets_the_image_the_gpu_the_command_and_airflows_template(
+    provider: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = PodRunner(POD).pod_operator("train", ["--run-date", "2011-11-30"])
+    assert (operator.image, operator.namespace, operator.env_vars) == ("jobs:1", "night", {"A": "b"})
+    assert (operator.cmds, operator.arguments[0]) == (["sh", "-c"], runners.POD_COMMAND)
     assert operator.arguments[1:] == ["jobs.train", "--run-date", "2011-11-30"]
     assert operator.container_resources.limits == {"nvidia.com/gpu": "1"}
+    assert operator.pod_template_file is None
+    monkeypatch.setenv("AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE", "/templates/pod.yaml")
+    assert PodRunner(POD).pod_operator("train", []).pod_template_file == "/templates/pod.yaml"
+
+
+def test_a_pods_refusing_gate_is_told_from_what_another_try_may_mend(provider: None) -> None:
+    assert PodRunner(POD).run("train", [], LOG, {"handed_over": {"step": "train"}}) == {"step": "train"}
+    with pytest.raises(StepFailed, match="a gate of train refused") as refused:
+        PodRunner(POD).run("train", [], LOG, {"exit_code": 3})
+    assert refused.value.exit_code == 3
+    with pytest.raises(AirflowException, match="returned a failure"):
+        PodRunner(POD).run("train", [], LOG, {"exit_code": 1})
+    with pytest.raises(StepFailed, match="printed no summary line") as wordless:
+        PodRunner(POD).run("train", [], LOG, {})
+    assert wordless.value.exit_code == 1
