@@ -2,7 +2,8 @@
 
     python -m jobs.build_index --run-date 2011-11-30
 
-Recall@100 against exact search is measured with the vectors of real users. Below `index.min_recall` the night stops.
+Recall@100 against exact search is measured with the vectors of real users. Below `index.min_recall` the night stops,
+and so it does where there is no item to index, or no user to measure with.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ def build_index(night: Night) -> dict[str, Any]:
 
     users = snapshot.users["user_id"].to_numpy()[:: max(len(snapshot.users) // QUERIES, 1)]
     ids, vectors = model.item_vectors()
+    if not len(index.item_ids) or not len(users):
+        raise GateError(
+            f"of {len(ids)} items that the model knows {len(index.item_ids)} can be sold tonight, to {len(users)} "
+            "users: the index would find nothing. Look at lists.sellable, and at whether the events of the last days "
+            "are there; then run build_features and train again"
+        )
     indexed = vectors[model.vocabulary.get_indexer(index.item_ids)]
     recall = round(index.recall_at(NEAREST, model.user_vectors(snapshot, users), indexed), 6)
     least = night.settings.index.min_recall

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from jobs.infer import infer
 from jobs.train import train
 from nightshift.features.lineage import LINEAGE, State, record
 from nightshift.features.measures import PARTS, WEIGHT_PARTS
-from nightshift.features.snapshot import Snapshot
+from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
 from nightshift.publishing.lists import load_lists
 from nightshift.registry import Champion, record_promotion
@@ -193,6 +194,18 @@ def test_an_index_that_misses_stops_the_night(night, monkeypatch):
     monkeypatch.setattr("nightshift.retrieval.index.ItemIndex.recall_at", lambda *_: 0.9)
     kept = content(night.folder / "index")
     with pytest.raises(GateError, match=r"finds 0\.9000 of the 100 true neighbours, 0\.95 are asked for"):
+        build_index(night)
+    assert content(night.folder / "index") == kept
+
+
+def test_an_index_without_an_item_stops_the_night(night, monkeypatch):
+    def nothing_to_sell(*args):
+        snapshot = load_snapshot(*args)
+        return replace(snapshot, items=snapshot.items.assign(sellable=False))
+
+    monkeypatch.setattr("jobs.build_index.load_snapshot", nothing_to_sell)
+    kept = content(night.folder / "index")
+    with pytest.raises(GateError, match=r"that the model knows 0 can be sold tonight, .* Look at lists\.sellable"):
         build_index(night)
     assert content(night.folder / "index") == kept
 

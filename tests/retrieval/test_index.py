@@ -92,7 +92,13 @@ def test_fewer_items_than_asked_for_are_all_found():
 def test_no_items_are_no_neighbours():
     index = build_index(IDS[:0], ITEMS[:0], shop.settings())
     assert index.search(QUERIES, 10)[0].shape == (200, 0)
-    assert index.recall_at(100, QUERIES, ITEMS[:0]) == 1
+
+
+@pytest.mark.parametrize(("queries", "items"), [(200, 0), (0, 3000), (0, 0)])
+def test_the_recall_of_nothing_is_not_given(queries, items):
+    index = build_index(IDS[:items], ITEMS[:items], shop.settings())
+    with pytest.raises(ValueError, match=f"the recall of {queries} queries among {items} vectors cannot be measured"):
+        index.recall_at(100, QUERIES[:queries], ITEMS[:items])
 
 
 def test_files_of_two_indexes_are_refused(tmp_path):

@@ -50,17 +50,20 @@ class ItemIndex:
         return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def recall_at(self, k: int, queries: np.ndarray, vectors: np.ndarray) -> float:
-        """Share of the exact `k` nearest that the index finds too, mean over `queries`; 1.0 without any.
+        """Share of the exact `k` nearest that the index finds too, mean over `queries`.
 
         Args:
             vectors: those the index was built from.
+
+        Raises:
+            ValueError: there is no query, or no vector: a recall of nothing says nothing.
         """
-        if not len(queries):
-            return 1.0
+        if not len(queries) or not len(vectors):
+            raise ValueError(f"the recall of {len(queries)} queries among {len(vectors)} vectors cannot be measured")
         found, _ = self.search(queries, k)
         exact, _ = ItemIndex(_flat(vectors), self.item_ids, "flat").search(queries, k)
         shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]
-        return float(np.mean(shared) / exact.shape[1]) if exact.shape[1] else 1.0
+        return float(np.mean(shared) / exact.shape[1])
 
     def save(self, folder: Path, info: dict[str, Any]) -> None:
         """Write `items.faiss` and `items.json`: the ids in order, kind, dimension, and `info`."""
