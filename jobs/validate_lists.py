@@ -31,7 +31,7 @@ def validate_lists(night: Night) -> dict[str, Any]:
     summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before)
     frames = {
         "lists": lists.assign(sellable=lists["item_id"].isin(sellable)),
-        "lists_summary": pd.DataFrame([summary]),
+        "lists_summary": pd.DataFrame([summary]).astype({"overlap": float}),  # NaN: there is nothing to compare with
     }
     low, high = bounds.overlap
     checks = check(
@@ -53,17 +53,19 @@ def summarise(
     """The figures over all lists that the gate bounds.
 
     Args:
-        before: user_id and item_id of the lists published before; None on a first night, whose overlap is given as 1.
+        before: user_id and item_id of the lists published before; None on a first night, whose overlap is not known,
+            and so not bounded. Lists that no user of then has any more have an overlap of 0.
     """
     by_user = lists.groupby("user_id")["rank"].agg(["count", "max", "min"])
     enough = min(size, len(sellable))
-    overlap, compared = 1.0, 0
-    if before is not None and len(before):
+    overlap: float | None = None
+    compared = 0
+    if before is not None:
         both = lists[["user_id", "item_id"]].merge(before[["user_id", "item_id"]], on=["user_id", "item_id"])
         common = sorted(set(by_user.index) & set(before["user_id"]))
         shared = both.groupby("user_id").size().reindex(common, fill_value=0)
         compared = len(common)
-        overlap = float((shared / by_user.loc[common, "count"]).mean()) if common else 1.0
+        overlap = float((shared / by_user.loc[common, "count"]).mean()) if common else 0.0
     return {
         "users": len(by_user),
         "users_without_list": len(users - set(by_user.index)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +52,7 @@ def put(night: Night, lists: pd.DataFrame) -> Night:
 
 def test_lists_that_keep_every_promise_pass(night: Night) -> None:
     told = validate_lists(put(night, lists_of(ann="AB", bob="BA")))
-    assert (told["users"], told["users_without_list"], told["coverage"], told["overlap"]) == (2, 0, 1.0, 1.0)
+    assert (told["users"], told["users_without_list"], told["coverage"], told["overlap"]) == (2, 0, 1.0, None)
     assert told["warnings"] == 0
     if "lists_sha256" in told:
         found = (night.folder / "lists" / "lists.parquet").read_bytes()
@@ -90,6 +91,30 @@ def test_too_little_coverage_or_overlap_with_the_lists_before_stops_the_night(
     monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: lists_of(ann="XY", bob="XY"))
     with pytest.raises(GateError, match=r"overlap: .* like 0.0, allowed 0.25 to 1"):
         validate_lists(put(night, lists_of(ann="AB", bob="BA")))
+
+
+def within(night: Night, low: float, high: float) -> Night:
+    bounds = night.settings.lists.model_copy(update={"overlap": (low, high)})
+    return replace(night, settings=night.settings.model_copy(update={"lists": bounds}))
+
+
+def test_without_lists_before_the_overlap_is_not_asked_and_without_a_common_user_it_is_nothing(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = within(put(night, lists_of(ann="AB", bob="BA")), 0.1, 0.9)
+    assert validate_lists(night)["overlap"] is None
+    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: lists_of(cat="AB", dan="BA"))
+    with pytest.raises(GateError, match=r"overlap: .* like 0.0, allowed 0.1 to 0.9"):
+        validate_lists(night)
+
+
+def test_lists_that_have_not_changed_at_all_stop_the_night_where_that_is_asked(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = within(put(night, GOOD), 0.1, 0.9)
+    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: GOOD)
+    with pytest.raises(GateError, match=r"overlap: .* like 1.0, allowed 0.1 to 0.9"):
+        validate_lists(night)
 
 
 def test_the_figures_are_over_all_lists() -> None:
