@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import gzip
+import html
 import json
 import os
 import re
@@ -18,6 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nightshift.config import load
+from nightshift.features.definitions import all_features
+from nightshift.features.lineage import LINEAGE
 from nightshift.runs.steps import STEPS
 from tests.chain.small_shop import ROOT, RUN_DATE, Shop, make_shop, write_day
 
@@ -49,6 +53,12 @@ def test_a_night_runs_through_airflow_and_says_what_came_of_it(shop: Shop, throu
     assert shop.pointer()["run_date"] == str(RUN_DATE)
     report = Path(through_airflow.rsplit("file://", 1)[1].split()[0])
     assert "<svg" in report.read_text()
+    features = (shop.home / "reports" / "features.html").read_text()
+    for name, feature in all_features(load(shop.config)).items():
+        assert f'id="{name}"' in features, name
+        assert feature.description in html.unescape(features), name
+    assert "over pairs" in features, "what a feature is computed from"
+    assert "not measured" in features, "drift, before the first drift report"
 
 
 def test_every_row_of_the_files_is_accounted_for(shop: Shop, through_airflow: str) -> None:
@@ -70,6 +80,7 @@ def test_a_night_killed_in_every_stage_and_run_again_publishes_the_same(shop: Sh
     night = shop.home / "nights" / str(RUN_DATE)
     seconds = {step: json.loads((night / f"{step}.json").read_text())["seconds"] for step in STEPS}
     shutil.rmtree(shop.home / "nights")
+    shutil.rmtree(shop.home / "lake" / LINEAGE)  # so that no state stands and all features are built again
     shop.engine("start")  # the night's own was stopped at its end
     killed = []
     for step in STEPS:
@@ -78,6 +89,7 @@ def test_a_night_killed_in_every_stage_and_run_again_publishes_the_same(shop: Sh
         done = shop.step(step, run_id="killed")
         assert done.returncode == 0, f"{step}: {done.stderr[-2000:]}"
     assert len(killed) >= len(STEPS) - 2, f"only {killed} were at work when they were killed"
+    assert {"ingest", "build_features", "train", "infer"} <= {*killed}
     assert json.loads((shop.home / "nights" / str(RUN_DATE) / "publish.json").read_text())["content_hash"] == expected
 
 

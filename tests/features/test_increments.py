@@ -5,19 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from nightshift.config.settings import Engine
+from nightshift.features import states
 from nightshift.features.lineage import load_lineage
 from nightshift.features.states import consolidate
 from nightshift.lake import Lake, engine
+from nightshift.runs import StepError
 from tests.features.history import SETTINGS, Event, advance, bring, state_as_of, tables_as_of
 
 JUNE = [dt.date(2011, 6, n) for n in range(1, 31)]
@@ -59,20 +60,25 @@ def as_text(frame: pd.DataFrame) -> list[str]:
     return [json.dumps(row, default=lambda value: repr(value)) for row in frame.astype(object).to_dict("records")]
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 10_000), nights=st.sets(st.integers(1, 29), min_size=1, max_size=3))
-def test_increments_equal_a_rebuild_row_by_row(
-    warm_engine: Engine, tmp_path_factory: pytest.TempPathFactory, seed: int, nights: set[int]
-) -> None:
-    """On whatever days a state was built on the way, and however many days a step took."""
-    history, last = a_history(seed), JUNE[-1]
-    grown, rebuilt = (Lake(tmp_path_factory.mktemp(name)) for name in ("grown", "rebuilt"))
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_increments_equal_a_rebuild_row_by_row(warm_engine: Engine, tmp_path: Path, seed: int) -> None:
+    """On whatever days a state was built on the way, however many days a step took, and whatever was corrected late."""
+    dice, history, last = random.Random(seed), a_history(seed), JUNE[-1]
+    nights = sorted(dice.sample(JUNE[:-1], 3))
+    wrong = dice.choice(JUNE)
+    corrected = [
+        replace(event, item=dice.choice("ABC"), quantity=2 * event.quantity) if event.run_date == wrong else event
+        for event in history
+    ]
+    grown, rebuilt = Lake(tmp_path / "grown"), Lake(tmp_path / "rebuilt")
     bring(grown, history)
-    bring(rebuilt, history)
-    with engine.session(warm_engine, grown.root) as spark:
-        for night in sorted(nights):
-            advance(spark, grown, JUNE[night - 1])
-        assert advance(spark, grown, last)[-1].base == JUNE[max(nights) - 1]
+    bring(rebuilt, corrected)
+    with engine.session(warm_engine, tmp_path) as spark:
+        for night in nights:
+            advance(spark, grown, night)
+        bring(grown, [event for event in corrected if event.run_date == wrong])
+        standing = [night for night in nights if night < wrong]
+        assert advance(spark, grown, last)[-1].base == max(standing, default=None)
         assert advance(spark, rebuilt, last, rebuild=True)[-1].base is None
     same(tables_as_of(grown, last), tables_as_of(rebuilt, last))
     same(state_as_of(grown, last), state_as_of(rebuilt, last))
@@ -112,6 +118,38 @@ def test_a_night_reads_its_day_and_those_that_leave_a_window(warm_engine: Engine
         for each in (lake, whole):
             assert advance(spark, each, JUNE[29])[-1].base == JUNE[28]
     same(tables_as_of(lake, JUNE[29]), tables_as_of(whole, JUNE[29]))
+
+
+def test_a_kill_between_two_commits_leaves_no_state_that_is_built_upon(
+    warm_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commits of a night's tables are several: whichever is the last that a killed night came to."""
+    lake, whole = Lake(tmp_path / "killed"), Lake(tmp_path / "whole")
+    commit = Lake.commit
+    with engine.session(warm_engine, tmp_path) as spark:
+        for each in (lake, whole):
+            bring(each, a_history(5))
+            advance(spark, each, JUNE[9])
+        for reached in (0, 3, 6):
+            left = iter(range(reached))
+
+            def killed(*given: Any, left: Iterator[int] = left) -> int:
+                if next(left, None) is None:
+                    raise KeyboardInterrupt
+                return commit(*given)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(Lake, "commit", killed)
+                patched.setattr(states, "record", killed)
+                with pytest.raises(KeyboardInterrupt):
+                    advance(spark, lake, JUNE[24])
+            assert not load_lineage(lake, SETTINGS).stands(JUNE[24])
+            with pytest.raises(StepError, match="no features as of 2011-06-25"):
+                tables_as_of(lake, JUNE[24])
+        for each in (lake, whole):
+            assert advance(spark, each, JUNE[24])[-1].base == JUNE[9]
+    same(state_as_of(lake, JUNE[24]), state_as_of(whole, JUNE[24]))
+    same(tables_as_of(lake, JUNE[24]), tables_as_of(whole, JUNE[24]))
 
 
 def test_merged_layers_hold_what_the_layers_held(warm_engine: Engine, tmp_path: Path) -> None:

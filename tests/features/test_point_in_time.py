@@ -39,9 +39,10 @@ MET_TWICE = [Event("ann", item, day, f"b{day}") for item in "AB" for day in (1, 
 GREW = [Event("ann", item, 2, "b2", known=25) for item in "CD"]  # a basket that becomes too large to say anything
 
 
-@settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
 @given(past=histories, future=histories, other_future=histories)
 @example(past=MET_TWICE, future=[], other_future=GREW)
+@example(past=a_history(1), future=a_history(2), other_future=a_history(3))
 def test_no_feature_sees_the_future(
     warm_engine: Engine,
     tmp_path_factory: pytest.TempPathFactory,
