@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -10,7 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from nightshift.config import ConfigError, load
 from nightshift.runs import Night, RunDateError, StepError, code_version, open_night
@@ -51,11 +52,21 @@ def run(
         night = open_night(load(args.config), args.run_date, args.run_id)
         summary = execute(step, night, started, **given)
     except (ConfigError, StepError, FileNotFoundError) as error:
-        if night:
-            night.write_json(FAILED, {"step": step.__name__, "run_id": night.run_id, "error": str(error)})
-        print(f"{step.__name__}: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 1))
+        give_up(step.__name__, night, str(error), getattr(error, "exit_code", 1))
+    except Exception as error:  # of Spark, of the lake, of MLflow's server: whoever mends it needs to see where
+        log.exception("%s: an error that no step foresaw", step.__name__)
+        told = next(iter(str(error).strip().splitlines()), "it says nothing")
+        give_up(step.__name__, night, f"{type(error).__name__}: {told}", 1)
     print(json.dumps(shortened(summary), sort_keys=True, default=str), flush=True)
+
+
+def give_up(name: str, night: Night | None, error: str, exit_code: int) -> NoReturn:
+    """Leave why for the report, say it in one line, and end."""
+    if night:
+        with contextlib.suppress(OSError):  # a disk that is full must not hide the reason
+            night.write_json(FAILED, {"step": name, "run_id": night.run_id, "error": error})
+    print(f"{name}: {error}", file=sys.stderr)
+    sys.exit(exit_code)
 
 
 def shortened(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +98,15 @@ def _executed(step: Step, night: Night, started: float, **given: str) -> dict[st
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     night.write_json(step.__name__, summary)
-    (night.folder / f"{FAILED}.json").unlink(missing_ok=True)  # what had failed before has been mended
+    _forget_failure(night, step.__name__)
     return summary
+
+
+def _forget_failure(night: Night, name: str) -> None:
+    """What this step had failed at has been mended; what another has, may not have been."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        if night.read_json(FAILED)["step"] == name:
+            (night.folder / f"{FAILED}.json").unlink()
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
