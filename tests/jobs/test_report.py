@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from jobs import command
 from jobs.report import report
 from nightshift.monitoring.report.night import STEPS, gather
+from nightshift.runs import StepError, open_night
 from tests.monitoring import plausible
 from tests.monitoring.read_page import check
 
@@ -138,6 +141,18 @@ def test_a_failed_gate_is_named_with_its_figure_and_range(altered):
     assert page.headings == ["Stages", "Data", "Checks", "What made it"]
 
 
+def test_a_second_gate_of_a_step_is_shown_and_may_be_what_failed(altered):
+    night = altered()
+    night.write_json("train_ranker_checks", plausible.checks())
+    page = check(Path(report(night)["report"]).read_text(encoding="utf-8"))
+    assert "train ranker ! 1 of 4 gave a warning" in page.text
+    night = altered(**dict.fromkeys(STEPS[STEPS.index("train") :]), verdict=None)
+    night.write_json("train_ranker_checks", plausible.checks(failing=True))
+    summary = report(night)
+    assert summary["stopped_at"] == "train"
+    assert "Failed at train" in check(Path(summary["report"]).read_text(encoding="utf-8")).text
+
+
 def test_a_gate_that_failed_in_a_run_before_this_one_is_not_held_against_it(altered):
     night = altered(**AFTER_INGEST)
     night.write_json("validate_events_checks", plausible.checks(failing=True))
@@ -163,6 +178,45 @@ def test_of_a_failure_and_a_success_of_one_step_the_later_counts(failed_at, head
     night = altered(failed={"step": "infer", "run_id": plausible.RUN_ID, "error": "killed"})
     os.utime(night.folder / "failed.json", (failed_at, failed_at))
     assert gather(night).headline[1] == headline
+
+
+def refuse(tmp_path, monkeypatch, run_id="scheduled"):
+    """Have ingest fail, as a process does."""
+
+    def ingest(night):
+        raise StepError("days/2011-11-30.csv is not there")
+
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    with pytest.raises(SystemExit):
+        command.run(ingest, None, argv=["--run-date", str(plausible.RUN_DATE), "--run-id", run_id])
+
+
+def test_a_report_by_hand_says_why_a_night_failed_at_its_first_step(tmp_path, monkeypatch):
+    refuse(tmp_path, monkeypatch)
+    by_hand = open_night(plausible.night(tmp_path).settings, plausible.RUN_DATE, home=tmp_path)
+    summary = command.execute(report, by_hand, time.monotonic())
+    assert (summary["headline"], summary["stopped_at"]) == ("Failed at ingest", "ingest")
+    page = check(Path(summary["report"]).read_text(encoding="utf-8"))
+    assert "Failed at ingest. days/2011-11-30.csv is not there" in page.text
+    assert "scheduled" in page.text
+
+
+def test_a_report_by_hand_is_of_the_run_that_failed_last(altered, tmp_path, monkeypatch):
+    good = altered()
+    by_hand = open_night(good.settings, plausible.RUN_DATE, home=tmp_path)
+    refuse(tmp_path, monkeypatch)
+    assert gather(by_hand).headline == ("bad", "Failed at ingest")
+    assert gather(good).headline[1] == "Published, new model promoted"
+    good.write_json("failed", {"step": "drift_report", "run_id": "scheduled", "error": "of no concern here"})
+    assert gather(by_hand).headline[1] == "Published, new model promoted"
+
+
+def test_a_run_that_was_published_beside_its_id_is_live(altered):
+    publish = plausible.summaries()["publish"]
+    beside = f"2011-11-30/{plausible.RUN_ID}.9f2c4e71"
+    publish |= {"folder": f"file:///srv/published/home/runs/{beside}/", "live": beside}
+    assert gather(altered(publish=publish)).is_live
+    assert not gather(altered(publish={**publish, "live": f"{beside}0"})).is_live
 
 
 def test_what_an_earlier_run_left_is_not_shown_as_this_runs(altered):
@@ -213,10 +267,10 @@ def test_a_night_of_which_nothing_is_there_still_has_a_page(tmp_path):
 
 def test_the_command_line_ends_with_the_page_as_json(altered, tmp_path):
     altered()
-    command = [sys.executable, "-m", "jobs.report", "--run-date", "2011-11-30", "--run-id", plausible.RUN_ID]
+    line = [sys.executable, "-m", "jobs.report", "--run-date", "2011-11-30", "--run-id", plausible.RUN_ID]
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        command,
+        line,
         cwd=root,
         env={**os.environ, "NIGHTSHIFT_HOME": str(tmp_path)},
         capture_output=True,

@@ -19,6 +19,7 @@ log = logging.getLogger("nightshift.monitoring")
 
 STEPS = steps.STEPS[:-1]  # all before the report itself
 VOLUME_DAYS = 60
+OTHER_GATES = {"train": ["train_ranker"]}  # of a step, beside the one that is called as it is
 
 Summary = dict[str, Any]
 
@@ -42,12 +43,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a step's expectations found: suite, expectation, observed, allowed, success, severity; the failed first.
+    """What a gate's expectations found: suite, expectation, observed, allowed, success, severity; the failed first.
 
     `docs` is the address of its Data Docs as seen from the page; None where there are none.
     """
 
-    step: str
+    name: str
     checks: list[Summary]
     docs: str | None
 
@@ -96,8 +97,11 @@ class NightReport:
     @property
     def is_live(self) -> bool:
         """Whether publishing made this run the live one; a backfill of an old date, for one, does not."""
-        mine = f"{self.run_date}/{self.run_id}"
-        return str(self.summaries.get("publish", {}).get("live", mine)) == mine
+        publish = self.summaries.get("publish", {})
+        beside = "/".join(
+            str(publish.get("folder", "")).rstrip("/").split("/")[-2:]
+        )  # its id is another than the run's
+        return publish.get("live") in (None, f"{self.run_date}/{self.run_id}", beside)
 
     @property
     def seconds(self) -> float:
@@ -149,9 +153,20 @@ def _object(night: Night, name: str) -> Summary | None:
 
 
 def _run_id(night: Night, found: dict[str, Summary]) -> str:
-    """The run that the page is about: the one asked for, or, asked for by hand, the one that began the night."""
-    ids = [summary["run_id"] for summary in found.values() if summary.get("run_id")]
-    return night.run_id if night.run_id in ids or not ids else str(ids[0])
+    """The run that the page is about: the one asked for, or, asked for by hand, the last to fail or to begin."""
+    ids = [str(summary["run_id"]) for summary in found.values() if summary.get("run_id")]
+    if night.run_id in ids:
+        return night.run_id
+    failed = _left(night).get("run_id")
+    if failed and all(_is_newer(night, "failed", step) for step in found):
+        return str(failed)
+    return ids[0] if ids else night.run_id
+
+
+def _left(night: Night) -> Summary:
+    """What the command of a step of the night left when it failed: step, run_id, error."""
+    left = _object(night, "failed") or {}
+    return left if left.get("step") in STEPS else {}
 
 
 def _stage(step: str, mine: Summary | None, found: Summary | None, failure: Summary) -> Stage:
@@ -165,17 +180,21 @@ def _stage(step: str, mine: Summary | None, found: Summary | None, failure: Summ
 
 
 def _failure(night: Night, mine: dict[str, Summary], run_id: str) -> Summary:
-    """Why the night stopped: what the step's command left (step, run_id, error), else what its gate left."""
-    left = _object(night, "failed") or {}
-    if left.get("run_id") == run_id and (left.get("step") not in mine or _is_newer(night, "failed", left["step"])):
+    """Why the night stopped: what the step's command left, else what its gate left."""
+    left = _left(night)
+    if (
+        left
+        and left.get("run_id") == run_id
+        and (left.get("step") not in mine or _is_newer(night, "failed", left["step"]))
+    ):
         return left
     done = [step for step in STEPS if step in mine]
     step = next((step for step in STEPS if step not in mine), None)
-    checks = _checks(night, step) if step else []
-    if not any(is_stopping(check) for check in checks) or (done and not _is_newer(night, f"{step}_checks", done[-1])):
-        return {}
-    told = "; ".join(_told(check) for check in checks if is_stopping(check))
-    return {"step": step, "error": told}
+    for gate in _gate_names(step) if step else []:
+        stopping = [check for check in _checks(night, gate) if is_stopping(check)]
+        if stopping and (not done or _is_newer(night, f"{gate}_checks", done[-1])):
+            return {"step": step, "error": "; ".join(map(_told, stopping))}
+    return {}
 
 
 def _told(check: Summary) -> str:
@@ -187,18 +206,22 @@ def _is_newer(night: Night, name: str, than: str) -> bool:
     return (night.folder / f"{name}.json").stat().st_mtime >= (night.folder / f"{than}.json").stat().st_mtime
 
 
+def _gate_names(step: str) -> list[str]:
+    return [step, *OTHER_GATES.get(step, [])]
+
+
 def _gates(night: Night, steps: list[str]) -> list[Gate]:
     found = []
-    for step in steps:
-        if checks := _checks(night, step):
-            docs = f"data_docs/{night.run_date}/{step}/index.html"
+    for gate in [gate for step in steps for gate in _gate_names(step)]:
+        if checks := _checks(night, gate):
+            docs = f"data_docs/{night.run_date}/{gate}/index.html"
             there = (night.home / "reports" / docs).is_file()
-            found.append(Gate(step, checks, f"../{docs}" if there else None))
+            found.append(Gate(gate, checks, f"../{docs}" if there else None))
     return found
 
 
-def _checks(night: Night, step: str) -> list[Summary]:
-    checks = _read(night, f"{step}_checks")
+def _checks(night: Night, gate: str) -> list[Summary]:
+    checks = _read(night, f"{gate}_checks")
     there = [check for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
     return sorted(there, key=lambda check: (bool(check.get("success")), check.get("severity") == "warn"))
 
