@@ -9,13 +9,12 @@ is a run that was rolled back.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from jobs import command
-from nightshift.publishing.lists import load_lists
+from nightshift.publishing.lists import hashes, load_lists
 from nightshift.publishing.manifest import Model, config_hash
 from nightshift.publishing.pointer import make_live
 from nightshift.publishing.prune import prune
@@ -63,11 +62,13 @@ def publish(night: Night) -> dict[str, Any]:
 
 def _lists_were_validated(night: Night) -> None:
     """What was written after its validation was not validated."""
-    passed = night.read_json("validate_lists").get("lists_sha256")
-    path = night.folder / "lists" / "lists.parquet"
-    if passed and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != passed:
-        command = f"python -m jobs.validate_lists --run-date {night.run_date}"
-        raise StepError(f"{path} has changed since it was validated: run `{command}` first")
+    folder, command = night.folder / "lists", f"python -m jobs.validate_lists --run-date {night.run_date}"
+    passed = night.read_json("validate_lists").get("sha256")
+    if not passed:
+        raise StepError(f"validate_lists has left no hashes of what it passed in {folder}: run `{command}` first")
+    changed = [name for name, sha256 in hashes(folder).items() if passed.get(name) != sha256]
+    if changed:
+        raise StepError(f"{folder}: {', '.join(changed)} has changed since it was validated: run `{command}` first")
 
 
 def _origin(night: Night) -> Origin:

@@ -3,12 +3,12 @@
     python -m jobs.validate_lists --run-date 2011-11-30
 
 Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, and coverage and
-overlap with the lists published before within bounds. What fails is not promoted and not published.
+overlap with the lists published before within bounds. The list for unknown users and those of similar items are held to
+the same. What fails is not promoted and not published, and neither is a file that has changed since.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pandas as pd
@@ -17,20 +17,26 @@ from jobs import command
 from nightshift.contracts import check
 from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import Lake
+from nightshift.publishing.lists import hashes
 from nightshift.publishing.read import published_before
 from nightshift.runs import Night
 
 
 def validate_lists(night: Night) -> dict[str, Any]:
     bounds = night.settings.lists
-    lists = pd.read_parquet(night.folder / "lists" / "lists.parquet")
+    folder = night.folder / "lists"
+    sha256 = hashes(folder)  # before they are read: what changes after this is not published
+    lists, popular, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in ("lists", "popular", "similar"))
     versions = night.read_json("build_features")["tables"]
     snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, versions)
-    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"])
+    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"]) - bounds.banned_items
+    known = similar["item_id"].isin(snapshot.items["item_id"])
     before = published_before(night)
     summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before)
     frames = {
         "lists": lists.assign(sellable=lists["item_id"].isin(sellable)),
+        "popular": popular.assign(sellable=popular["item_id"].isin(sellable)),
+        "similar": similar.assign(sellable=similar["similar_id"].isin(sellable), known=known),
         "lists_summary": pd.DataFrame([summary]).astype({"overlap": float}),  # NaN: there is nothing to compare with
     }
     low, high = bounds.overlap
@@ -39,12 +45,12 @@ def validate_lists(night: Night) -> dict[str, Any]:
         "validate_lists",
         frames,
         size=bounds.size,
+        similar=bounds.similar,
         min_coverage=bounds.min_coverage,
         min_overlap=low,
         max_overlap=high,
     )
-    sha256 = hashlib.sha256((night.folder / "lists" / "lists.parquet").read_bytes()).hexdigest()
-    return {**summary, "lists_sha256": sha256, **checks.summary()}
+    return {**summary, "sha256": sha256, **checks.summary()}
 
 
 def summarise(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.publish import publish
 from jobs.rollback import main as rollback
 from nightshift.config import load
+from nightshift.publishing.lists import FILES, hashes
 from nightshift.publishing.read import list_manifests, live_manifest
 from nightshift.publishing.storage import Storage, store_of
 from nightshift.runs import Night, StepError, open_night
@@ -35,7 +36,7 @@ def night_of(number: int, run_id: str = "by-hand", mark: str = "a") -> Night:
     night.write_json("build_features", {"tables": {"events": 5, "user_features": 2}})
     night.write_json("train", {"tables": {"user_features": 2}})
     night.write_json("verdict", {"served": {"name": "popularity", "version": 3, "kind": "baseline"}})
-    night.write_json("validate_lists", {})
+    night.write_json("validate_lists", {"sha256": hashes(night.folder / "lists")})
     return night
 
 
@@ -85,13 +86,21 @@ def test_a_night_that_lacks_a_step_is_not_published(missing: str, said: str) -> 
     assert live_manifest(store(), "home") is None
 
 
-def test_lists_that_changed_after_their_validation_are_not_published() -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_changed_after_its_validation_is_not_published(name: str) -> None:
     night = night_of(30)
-    sha256 = hashlib.sha256((night.folder / "lists" / "lists.parquet").read_bytes()).hexdigest()
-    night.write_json("validate_lists", {"lists_sha256": sha256})
-    assert publish(night)["moved"]
-    write_lists(night.folder / "lists", users=("13047",))
-    with pytest.raises(StepError, match="has changed since it was validated"):
+    file = night.folder / "lists" / name
+    pq.write_table(pq.read_table(file).slice(1), file)
+    with pytest.raises(StepError, match=f"lists: {name} has changed since it was validated: run `python -m jobs.vali"):
+        publish(night)
+    assert live_manifest(store(), "home") is None
+
+
+@pytest.mark.parametrize("left", [{}, {"sha256": {}}, {"lists_sha256": "0"}])
+def test_lists_without_the_hashes_of_their_validation_are_not_published(left: dict[str, Any]) -> None:
+    night = night_of(30)
+    night.write_json("validate_lists", left)
+    with pytest.raises(StepError, match=r"has left no hashes of what it passed in .*: run `python -m jobs.validate_li"):
         publish(night)
 
 

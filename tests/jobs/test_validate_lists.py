@@ -15,7 +15,7 @@ import jobs.validate_lists
 from jobs.validate_lists import summarise, validate_lists
 from nightshift.config import load
 from nightshift.features.snapshot import Snapshot
-from nightshift.runs import GateError, Night, open_night
+from nightshift.runs import GateError, Night, StepError, open_night
 
 ROOT = Path(__file__).parents[2]
 USERS, ITEMS = ("ann", "bob"), ("A", "B", "C")
@@ -44,9 +44,24 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
     return night
 
 
-def put(night: Night, lists: pd.DataFrame) -> Night:
-    (night.folder / "lists").mkdir(parents=True, exist_ok=True)
-    lists.to_parquet(night.folder / "lists" / "lists.parquet", index=False)
+def popular_of(items: str) -> pd.DataFrame:
+    return lists_of(anybody=items).drop(columns="user_id")
+
+
+def similar_of(**items: str) -> pd.DataFrame:
+    """`A="BC"`: two items like A, B first."""
+    listed = lists_of(**items).rename(columns={"item_id": "similar_id", "user_id": "item_id"})
+    return listed.drop(columns=["source", "reason"])
+
+
+def put(night: Night, lists: pd.DataFrame, **others: pd.DataFrame) -> Night:
+    """Leave the lists as `infer` does; those that are not given are good ones."""
+    folder = night.folder / "lists"
+    folder.mkdir(parents=True, exist_ok=True)
+    items = pd.DataFrame({"item_id": ITEMS, "title": None})
+    good = {"popular": popular_of("AB"), "similar": similar_of(A="B", B="A", C="AB"), "items": items}
+    for name, frame in {"lists": lists, **good, **others}.items():
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
     return night
 
 
@@ -54,9 +69,9 @@ def test_lists_that_keep_every_promise_pass(night: Night) -> None:
     told = validate_lists(put(night, lists_of(ann="AB", bob="BA")))
     assert (told["users"], told["users_without_list"], told["coverage"], told["overlap"]) == (2, 0, 1.0, None)
     assert told["warnings"] == 0
-    if "lists_sha256" in told:
-        found = (night.folder / "lists" / "lists.parquet").read_bytes()
-        assert told["lists_sha256"] == hashlib.sha256(found).hexdigest()
+    files = sorted((night.folder / "lists").iterdir())
+    assert told["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    assert len(files) == 4
 
 
 GOOD = lists_of(ann="AB", bob="BA")
@@ -83,6 +98,53 @@ def test_a_broken_promise_stops_the_night_and_is_named(
 ) -> None:
     with pytest.raises(GateError, match=said):
         validate_lists(put(night, broken()))
+
+
+POPULAR, SIMILAR = popular_of("AB"), similar_of(A="B", B="A", C="AB")
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"popular": POPULAR.iloc[:0]}, "popular: table: table row count to be between: found 0"),
+        ({"popular": popular_of("AA")}, "popular: item_id: column values to be unique"),
+        ({"popular": popular_of("AC")}, "popular: sellable: column values to be in set: found 1 of 2"),
+        ({"popular": POPULAR.assign(rank=[1, 1])}, "popular: rank: column values to be unique"),
+        ({"popular": POPULAR.assign(rank=[1, 3])}, "popular: in_line: column values to be in set: found 1 of 2"),
+        ({"popular": POPULAR.assign(rank=[0, 1])}, "popular: in_line: column values to be in set: found 1 of 2"),
+        ({"popular": popular_of("ABA")}, "popular: in_line: column values to be in set: found 1 of 3"),
+        ({"popular": POPULAR.assign(score=[1.0, None])}, "popular: finite: column values to be in set"),
+        ({"popular": POPULAR.assign(reason=None)}, "popular: reason: column values to not be null"),
+        ({"similar": SIMILAR.iloc[:0]}, "similar: table: table row count to be between: found 0"),
+        ({"similar": similar_of(A="BB")}, "similar: item_id and similar_id: compound columns to be unique"),
+        ({"similar": similar_of(A="C")}, "similar: sellable: column values to be in set"),
+        ({"similar": similar_of(A="A")}, "similar: another: column values to be in set"),
+        ({"similar": similar_of(X="A")}, "similar: known: column values to be in set"),
+        ({"similar": SIMILAR.assign(rank=[1, 1, 1, 1])}, "similar: item_id and rank: compound columns to be unique"),
+        ({"similar": SIMILAR.assign(rank=[1, 1, 2, 3])}, "similar: in_line: column values to be in set: found 1 of 4"),
+        ({"similar": SIMILAR.assign(score=float("inf"))}, "similar: finite: column values to be in set: found 4 of 4"),
+    ],
+)
+def test_a_fault_in_the_lists_for_unknown_users_or_of_similar_items_stops_the_night(
+    night: Night, others: dict[str, pd.DataFrame], said: str
+) -> None:
+    with pytest.raises(GateError, match=said):
+        validate_lists(put(night, GOOD, **others))
+
+
+def test_what_is_banned_is_in_no_list(night: Night) -> None:
+    banned = night.settings.lists.model_copy(update={"banned_items": frozenset({"A"})})
+    night = replace(night, settings=night.settings.model_copy(update={"lists": banned}))
+    with pytest.raises(GateError) as stopped:
+        validate_lists(put(night, GOOD))
+    told = str(stopped.value)
+    assert all(f"{suite}: sellable: column values" in told for suite in ("lists", "popular", "similar"))
+
+
+def test_a_file_that_infer_has_not_left_is_named(night: Night) -> None:
+    (put(night, GOOD).folder / "lists" / "similar.parquet").unlink()
+    with pytest.raises(StepError, match=r"similar\.parquet is not there: run `python -m jobs\.infer`"):
+        validate_lists(night)
 
 
 def test_too_little_coverage_or_overlap_with_the_lists_before_stops_the_night(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ SIMILAR = pa.schema(
     ]
 )
 POPULAR = pa.schema([field for field in USERS if field.name != "user_id"])
+
+FILES = ("items.parquet", "lists.parquet", "popular.parquet", "similar.parquet")  # of a night's `lists` folder
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,15 @@ class Lists:
             yield records.title_key(item_id), records.encode_title(title)
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of every file that `load_lists` reads, by its name.
+
+    Raises:
+        StepError: one is missing.
+    """
+    return {name: hashlib.sha256(_there(folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
 def load_lists(folder: Path) -> Lists:
     """Read a night's `lists` folder: `lists`, `popular`, `similar` and `items`, each `.parquet`.
 
@@ -103,12 +115,16 @@ def _listed(
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    if not path.is_file():
-        raise StepError(f"{path} is not there: run `python -m jobs.infer` for this run date first")
-    found = pq.read_schema(path).names
+    found = pq.read_schema(_there(path)).names
     if missing := [name for name in schema.names if name not in found]:
         raise StepError(f"{path} lacks {', '.join(missing)}; it has {', '.join(found)}")
     return pq.read_table(path, columns=schema.names).cast(schema)
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise StepError(f"{path} is not there: run `python -m jobs.infer` for this run date first")
+    return path
 
 
 def _without_rank(table: pa.Table) -> list[records.Entry]:
