@@ -5,12 +5,13 @@
 
 The last line on standard output says for each table what was done, or, with --dry-run, what would be. A version of a
 table stays readable for `lake.retention_days` after another took its place; one that a night of these days names stays,
-however old it is. It may run beside a night.
+however old it is. It may run beside a night. What fails is named at the end, and the rest is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -24,9 +25,10 @@ from jobs.command import set_up_logging
 from nightshift.config import ConfigError, load
 from nightshift.features.lineage import load_lineage
 from nightshift.features.states import consolidate, one_at_a_time
-from nightshift.lake import Lake, LakeError, engine, maintenance
+from nightshift.lake import Lake, engine, maintenance
 from nightshift.runs import Night, StepError, open_night
 from nightshift.runs.dates import parse_run_date
+from nightshift.runs.lock import at_work
 
 log = logging.getLogger("nightshift.maintain")
 
@@ -41,8 +43,8 @@ def tables(night: Night, dry_run: bool) -> dict[str, Any]:
         try:
             folder = lake.path(table)
             done[table] = maintenance.maintain(folder, retention, settings.compact_files, needed[table], dry_run)
-        except LakeError as error:
-            done[table] = {"error": str(error)}
+        except Exception as error:
+            done[table] = failure(table, error)
         log.info("maintain: %s: %s", table, ", ".join(f"{key} {value}" for key, value in done[table].items()))
     return done
 
@@ -50,7 +52,7 @@ def tables(night: Night, dry_run: bool) -> dict[str, Any]:
 def features(night: Night, dry_run: bool) -> dict[str, Any]:
     """The layers of the newest night's features, merged into one when there are many."""
     settings, lake = night.settings, Lake(night.home / "lake")
-    with one_at_a_time(lake):
+    with contextlib.nullcontext() if dry_run else one_at_a_time(lake):
         lineage = load_lineage(lake, settings)
         standing = [day for day in lineage.states if day <= night.run_date and lineage.stands(day)]
         if not standing:
@@ -69,7 +71,7 @@ UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (features, tables)
 
 
 def maintain(run_date: dt.date | None = None, config: str | None = None, dry_run: bool = False) -> dict[str, Any]:
-    """Do all of UPKEEP.
+    """Do all of UPKEEP. A part that fails does not keep the others from their turn.
 
     Args:
         run_date: of the night that it follows; the newest in the lake, unless given.
@@ -81,10 +83,23 @@ def maintain(run_date: dt.date | None = None, config: str | None = None, dry_run
     night = open_night(settings, run_date or settings.source.first_day)
     if run_date is None and (seen := Lake(night.home / "lake").run_dates("ingest_counts")):
         night = open_night(settings, dt.date.fromisoformat(max(seen)))
-    done = {part.__name__: part(night, dry_run) for part in UPKEEP}
+    done: dict[str, Any] = {}
+    with at_work(night.home, f"maintain after {night.run_date}"):
+        for part in UPKEEP:
+            try:
+                done[part.__name__] = part(night, dry_run)
+            except Exception as error:
+                done[part.__name__] = {part.__name__: failure(part.__name__, error)}
     if failed := [f"{name}: {of['error']}" for part in done.values() for name, of in part.items() if "error" in of]:
         raise StepError("; ".join(failed))
     return {"step": "maintain", "run_date": night.run_date.isoformat(), "dry_run": dry_run, **done}
+
+
+def failure(what: str, error: Exception) -> dict[str, str]:
+    """What is said of it, in a line; where nobody foresaw it the log says where it was."""
+    if not isinstance(error, StepError):
+        log.error("maintain: %s", what, exc_info=error)
+    return {"error": " ".join(str(error).split()) or type(error).__name__}
 
 
 def versions_named(nights: Path, since: dt.datetime) -> dict[str, set[int]]:

@@ -19,14 +19,16 @@ from typing import Any
 from nightshift.config import ConfigError, load
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import store_of
-from nightshift.runs import StepError
+from nightshift.runs import StepError, home_of
+from nightshift.runs.lock import at_work
 
 
 def rollback(config: str | None = None, surface: str | None = None, to: str | None = None) -> dict[str, Any]:
     """Move the pointer back, and say what is live now."""
     settings = load(config)
     surface = surface or settings.store.surface
-    move = roll_back(store_of(settings), surface, to, dt.datetime.now(dt.UTC))
+    with at_work(home_of(settings), "rollback"):
+        move = roll_back(store_of(settings), surface, to, dt.datetime.now(dt.UTC))
     return {
         "step": "rollback",
         "surface": surface,

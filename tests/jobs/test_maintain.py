@@ -15,6 +15,8 @@ from deltalake import write_deltalake
 
 from jobs import maintain
 from nightshift.lake import Lake
+from nightshift.runs import StepError
+from nightshift.runs.lock import alone
 
 D1, D2 = dt.date(2011, 6, 1), dt.date(2011, 6, 2)
 
@@ -96,6 +98,37 @@ def test_a_table_that_fails_is_named_and_the_others_have_their_turn(
     assert "ingest_counts: table ingest_counts: compaction changed the number of rows: go back by DeltaTable(" in told
     monkeypatch.setattr(maintain.maintenance, "files_of", whole)
     assert lake.open("user_features").metadata().configuration["delta.logRetentionDuration"] == "interval 90 days"
+
+
+def test_what_nobody_foresaw_fails_at_the_end_and_the_rest_is_done(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def features(night: maintain.Night, dry_run: bool) -> dict[str, Any]:
+        raise StepError("the local Spark server did not come up")
+
+    lake = Lake(home / "lake")
+    lake.replace("broken", D1, pa.table({"n": [1]}))
+    (lake.path("broken") / "_delta_log" / "00000000000000000001.json").write_text("rubbish")
+    monkeypatch.setattr(maintain, "UPKEEP", (features, maintain.tables))
+    with pytest.raises(SystemExit) as ended:
+        run(capsys)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("maintain: features: the local Spark server did not come up; broken: ")
+    for table in ("ingest_counts", "user_features"):
+        assert lake.open(table).metadata().configuration["delta.logRetentionDuration"] == "interval 90 days"
+
+
+def test_whoever_must_be_alone_finds_it_at_work(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def states(night: maintain.Night, dry_run: bool) -> dict[str, Any]:
+        with pytest.raises(StepError, match="the last to begin was maintain after 2011-06-02"), alone(home, "erase"):
+            pass
+        return {"looked": {}}
+
+    monkeypatch.setattr(maintain, "UPKEEP", (states,))
+    assert run(capsys)["states"] == {"looked": {}}
 
 
 def test_upkeep_is_a_list_that_others_join(

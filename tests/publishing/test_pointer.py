@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs import rollback
+from nightshift.config import load
 from nightshift.publishing.manifest import Run
-from nightshift.publishing.pointer import Pointer, back, forward, keeps, make_live, read_pointer
+from nightshift.publishing.pointer import Move, Pointer, back, forward, keeps, make_live, read_pointer
 from nightshift.publishing.rollback import roll_back
-from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage
+from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage, store_of
+from nightshift.runs import StepError
+from nightshift.runs.lock import alone
 from tests.publishing.planted import NOW, announce, announce_live, day
 
 
@@ -172,3 +177,17 @@ def test_whatever_is_done_the_pointer_keeps_its_promises(acts: list[tuple[str, R
             known = [pointer.run, *pointer.history, *pointer.withdrawn]
             assert len(set(map(str, known))) == len(known), "a run is live, or was, or is withdrawn"
             assert Pointer.model_validate_json(pointer.to_json()) == pointer
+
+
+def test_whoever_must_be_alone_finds_a_rollback_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looks(storage: Storage, *_: object) -> Move:
+        with pytest.raises(StepError, match="the last to begin was rollback"), alone(tmp_path, "erase"):
+            pass
+        return roll_back(storage, "home", None, NOW)
+
+    monkeypatch.setenv("NIGHTSHIFT_HOME", str(tmp_path))
+    storage = store_of(load("nightshift.yaml"))
+    announce_live(storage, day(29), "first")
+    announce_live(storage, day(30), "first")
+    monkeypatch.setattr(rollback, "roll_back", looks)
+    assert rollback.rollback("nightshift.yaml")["live"] == "2011-11-29/first"
