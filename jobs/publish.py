@@ -72,16 +72,34 @@ def _lists_were_validated(night: Night) -> None:
 
 
 def _origin(night: Night) -> Origin:
+    """What made the lists: the model that `infer` says, which must be the one that the verdict names and promotes."""
     tables: dict[str, int] = {}
     for step in READS_TABLES:
         tables |= night.read_json(step).get("tables", {})
+    model, named = _model(night.read_json("infer")["model"]), _model(_verdict(night)["served"])
+    if model != named:
+        raise StepError(
+            f"the lists were made with {_told(model)}, and the verdict names {_told(named)}: "
+            f"run `python -m jobs.infer --run-date {night.run_date}` first, then validate_lists"
+        )
+    return Origin(model, tables, code_version(), config_hash(night.settings))
+
+
+def _verdict(night: Night) -> dict[str, Any]:
     try:
-        served = night.read_json("verdict")["served"]
+        verdict: dict[str, Any] = night.read_json("verdict")
     except FileNotFoundError:
         command = f"python -m jobs.evaluate --run-date {night.run_date}"
         raise StepError(f"no verdict names the model behind the lists: run `{command}` first") from None
-    model = Model(name=served["name"], version=str(served["version"]), kind=served["kind"])
-    return Origin(model, tables, code_version(), config_hash(night.settings))
+    return verdict
+
+
+def _model(served: dict[str, Any]) -> Model:
+    return Model(name=served["name"], version=str(served["version"]), kind=served["kind"])
+
+
+def _told(model: Model) -> str:
+    return f"{model.kind} version {model.version} of {model.name}"
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from nightshift.publishing.storage import Storage, store_of
 from nightshift.runs import Night, StepError, open_night
 from tests.publishing.planted import day, write_lists
 
+MODEL = {"name": "popularity", "version": 3, "kind": "baseline"}
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -35,7 +37,8 @@ def night_of(number: int, run_id: str = "by-hand", mark: str = "a") -> Night:
     night.write_json("validate_events", {})
     night.write_json("build_features", {"tables": {"events": 5, "user_features": 2}})
     night.write_json("train", {"tables": {"user_features": 2}})
-    night.write_json("verdict", {"served": {"name": "popularity", "version": 3, "kind": "baseline"}})
+    night.write_json("verdict", {"served": MODEL})
+    night.write_json("infer", {"model": MODEL})
     night.write_json("validate_lists", {"sha256": hashes(night.folder / "lists")})
     return night
 
@@ -75,6 +78,7 @@ def test_a_backfill_is_published_beside_what_is_live() -> None:
     [
         ("verdict", "no verdict names the model behind the lists: run `python -m jobs.evaluate --run-date 2011-11-30`"),
         ("validate_lists", "run `python -m jobs.validate_lists --run-date 2011-11-30` first"),
+        ("infer", "run `python -m jobs.infer --run-date 2011-11-30` first"),
         ("train", "run `python -m jobs.train --run-date 2011-11-30` first"),
     ],
 )
@@ -102,6 +106,15 @@ def test_lists_without_the_hashes_of_their_validation_are_not_published(left: di
     night.write_json("validate_lists", left)
     with pytest.raises(StepError, match=r"has left no hashes of what it passed in .*: run `python -m jobs.validate_li"):
         publish(night)
+
+
+def test_lists_of_another_model_than_the_verdicts_are_not_published() -> None:
+    night = night_of(30)
+    night.write_json("verdict", {"served": {**MODEL, "version": 4}})
+    said = "made with baseline version 3 of popularity, and the verdict names baseline version 4 of popularity: run `py"
+    with pytest.raises(StepError, match=said):
+        publish(night)
+    assert live_manifest(store(), "home") is None
 
 
 def test_rollback_prints_what_is_live_now(capsys: pytest.CaptureFixture[str]) -> None:
