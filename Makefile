@@ -37,4 +37,7 @@ lock: ## compile the pinned requirements from the short lists in requirements/
 	.tools/bin/uv pip compile -q --universal --python-version 3.11 --no-header --annotation-style line requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove all state of this checkout (var/)
-	@. scripts/environment && python3 -c 'import shutil, sys; shutil.rmtree(sys.argv[1])' "$$NIGHTSHIFT_HOME"
+	@. scripts/environment && home=$$(cd "$$NIGHTSHIFT_HOME" && pwd -P) && case $$home in \
+	  "$$(pwd -P)"/?*) rm -rf "$$home" ;; \
+	  *) echo "clean: NIGHTSHIFT_HOME is $$home, which is not inside this checkout: remove it by hand" >&2; exit 1 ;; \
+	esac
