@@ -79,17 +79,22 @@ def shortened(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {**summary, **long}
 
 
-def execute(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
-    """Run `step`, once nobody needs the home for itself, and leave its summary in the night's folder."""
-    with at_work(night.home, f"{step.__name__} of {night.run_date}"):
-        return _executed(step, night, started, **given)
+def execute(step: Step, night: Night, started: float, called: str | None = None, **given: str) -> dict[str, Any]:
+    """Run `step`, once nobody needs the home for itself, and leave its summary in the night's folder.
+
+    Args:
+        called: whose summary it is, of a step that does another's work; its own, unless given.
+    """
+    name = called or step.__name__
+    with at_work(night.home, f"{name} of {night.run_date}"):
+        return _executed(step, name, night, started, **given)
 
 
-def _executed(step: Step, night: Night, started: float, **given: str) -> dict[str, Any]:
-    log.info("%s: run date %s, run %s", step.__name__, night.run_date, night.run_id)
+def _executed(step: Step, name: str, night: Night, started: float, **given: str) -> dict[str, Any]:
+    log.info("%s: run date %s, run %s", name, night.run_date, night.run_id)
     found = step(night, **given)
     summary = {
-        "step": step.__name__,
+        "step": name,
         "run_date": night.run_date.isoformat(),
         "run_id": night.run_id,
         "code": code_version(),
@@ -97,8 +102,8 @@ def _executed(step: Step, night: Night, started: float, **given: str) -> dict[st
         "seconds": round(time.monotonic() - started, 2),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-    night.write_json(step.__name__, summary)
-    _forget_failure(night, step.__name__)
+    night.write_json(name, summary)
+    _forget_failure(night, name)
     return summary
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import functools
 import json
 import logging
 import sys
@@ -25,7 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs import command
 from jobs.ingest import ingest_delivery, judged_rows
@@ -36,6 +37,9 @@ from nightshift.features.lineage import load_lineage
 from nightshift.lake import Lake, engine
 from nightshift.runs import Night, RunDateError, StepError, home_of, open_night
 from nightshift.runs.dates import parse_run_date
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger("nightshift.replay_quarantine")
 
@@ -103,19 +107,21 @@ def judged_again(settings: Settings, home: Path, days: Sequence[dt.date]) -> Rea
 
 
 def commit_again(settings: Settings, home: Path, days: Sequence[dt.date]) -> None:
-    """Stage, audit and commit each day as its night did."""
+    """Stage, audit and commit each day as its night did, and leave what `ingest` and `validate_events` leave."""
     lake = Lake(home / "lake")
     with engine.session(settings.engine, home) as spark:
-
-        def ingest(night: Night) -> dict[str, Any]:
-            delivery = landing.delivered(lake, settings.source, settings.folder, [night.run_date])
-            return ingest_delivery(spark, lake, night, delivery)
-
+        again = functools.partial(ingest_again, spark=spark, lake=lake)
         for at, day in enumerate(days, start=1):
             log.info("replay_quarantine: day %d of %d: %s", at, len(days), day)
             night = open_night(settings, day, RUN_ID, home)
-            command.execute(ingest, night, time.monotonic())
+            command.execute(again, night, time.monotonic(), called="ingest")  # validate_events goes by its summary
             command.execute(validate_events, night, time.monotonic())
+
+
+def ingest_again(night: Night, spark: SparkSession, lake: Lake) -> dict[str, Any]:
+    """Stage the night's own day, and no other that is late."""
+    delivery = landing.delivered(lake, night.settings.source, night.settings.folder, [night.run_date])
+    return ingest_delivery(spark, lake, night, delivery)
 
 
 def compared(before: Mapping[dt.date, Counter[str]], after: Reasons, days: Sequence[dt.date]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,18 @@ def test_a_failure_is_forgotten_when_its_step_succeeds_and_not_before(night: Nig
     command.execute(train, night, time.monotonic())
     assert not (night.folder / "failed.json").exists()
     assert (night.read_json("ingest")["kept"], night.read_json("train")["trained"]) == (5, True)
+
+
+def test_a_step_that_does_anothers_work_leaves_its_summary_under_the_others_name(night: Night) -> None:
+    night.write_json("failed", {"step": "ingest", "run_id": "scheduled", "error": "no file"})
+    summary = command.execute(functools.partial(again, kept=6), night, time.monotonic(), called="ingest")
+    assert (summary["step"], summary["kept"]) == ("ingest", 6)
+    assert night.read_json("ingest") == summary
+    assert not (night.folder / "failed.json").exists()
+
+
+def again(night: Night, kept: int) -> dict[str, Any]:
+    return {"kept": kept}
 
 
 def test_what_a_step_foresaw_is_one_line_and_its_exit_code(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
