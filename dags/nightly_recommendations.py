@@ -51,6 +51,7 @@ def nightly_recommendations():
     @teardown
     @task
     def stop_engine() -> None:
+        """Stop it, unless another night or a command still uses it."""
         from jobs.engine import stop
 
         stop()
