@@ -47,6 +47,9 @@ def publish(night: Night) -> dict[str, Any]:
     move = make_live(storage, settings.surface, manifest.run, now)
     return {
         "surface": settings.surface,
+        "run": str(manifest.run),
+        "store": storage.address,
+        "endpoint": settings.endpoint,
         "content_hash": manifest.content_hash,
         "folder": f"{storage.address}/{manifest.folder}",
         "model": manifest.model.model_dump(),

@@ -25,7 +25,7 @@ def home(tmp_path_factory):
     plausible.put_lists(then)
     (then.folder / "model").mkdir()
     reference.keep(then, then.folder / "model")
-    then.write_json("publish", {})
+    then.write_json("publish", {"moved": True})
     then.write_json("verdict", {"served": {"name": "two_stage", "version": 6}})
     now = ["United Kingdom", "Spain", "Germany", "France"]
     plausible.put_events(home, plausible.events(3000, NOVEMBER.start, 28, price=3.5, countries=now, seed=3))

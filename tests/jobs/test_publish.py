@@ -51,6 +51,7 @@ def test_a_night_is_published_and_live_with_what_made_it(home: Path) -> None:
     summary = publish(night_of(30))
     assert (summary["moved"], summary["live"], summary["previous"]) == (True, "2011-11-30/by-hand", None)
     assert (summary["users"], summary["items"], summary["pruned"]) == (4, 4, [])
+    assert (summary["run"], summary["store"]) == (summary["live"], (home / "published").as_uri())
     manifest = live_manifest(store(), "home")
     assert manifest is not None
     assert manifest.content_hash == summary["content_hash"]

@@ -6,6 +6,7 @@ Nothing is trained here: the summaries are what the steps would leave, so that a
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -126,6 +127,7 @@ def put_counts(home: Path, last: dt.date = RUN_DATE, days: int = 50) -> None:
 
 
 def put_lists(night: Night, users: int = 400, size: int = 20, shift: float = 0.0, seed: int = 1) -> None:
+    """Lists that have passed their gate."""
     random = np.random.default_rng(seed)
     folder = night.folder / "lists"
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +145,10 @@ def put_lists(night: Night, users: int = 400, size: int = 20, shift: float = 0.0
     titles = [TITLES[at] if at < len(TITLES) else f"{TITLES[at % 16]} NO {at // 16}" for at in range(160)]
     items = pd.DataFrame({"item_id": ids, "title": titles, "kind": [str(at // 2) for at in range(160)]})
     items.assign(sellable=[at < 150 for at in range(160)]).to_parquet(folder / "items.parquet")
+    night.write_json(
+        "validate_lists",
+        {"sha256": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}},
+    )
 
 
 def summaries() -> dict[str, dict[str, Any]]:
@@ -208,14 +214,15 @@ def checks(failing: bool = False) -> list[dict[str, Any]]:
 def put_night(home: Path, night: Night | None = None, **changed: Any) -> Night:
     """A whole good night with the lake behind it. `changed` replaces summaries; None removes one."""
     night = night or globals()["night"](home)
-    night.folder.mkdir(parents=True, exist_ok=True)
+    put_lists(night)
+    passed = night.read_json("validate_lists")
     for name, summary in {**summaries(), **changed}.items():
         if summary is not None:
-            (night.folder / f"{name}.json").write_text(json.dumps(summary))
+            whole = {**passed, **summary} if name == "validate_lists" else summary
+            (night.folder / f"{name}.json").write_text(json.dumps(whole))
     night.write_json("validate_events_checks", checks())
     night.write_json("validate_lists_checks", checks()[:2])
     put_events(home, events(3000, night.run_date - dt.timedelta(days=27), 28, price=2.0))
     put_features(home, night.run_date)
     put_counts(home, night.run_date)
-    put_lists(night)
     return night

@@ -71,13 +71,28 @@ def test_the_reference_is_that_of_the_model_the_verdict_names(tmp_path):
     tonight = plausible.night(tmp_path)
     served = {"name": "shop", "version": "3", "kind": "two_stage", "folder": "nights/2011-11-01/model"}
     tonight.write_json("verdict", {"accepted": False, "served": served})
-    tonight.write_json("publish", {})
+    tonight.write_json("publish", {"moved": True})
     failed = plausible.night(tmp_path, dt.date(2011, 12, 1))
-    failed.write_json("verdict", {"accepted": True, "served": {"version": "4"}})  # never published
+    failed.write_json("verdict", {"accepted": True, "served": {"version": "4"}})
+    failed.write_json("publish", {"moved": False})  # never live
 
     found = of_served_model(tmp_path, dt.date(2011, 12, 1))
     assert found.window == Window(dt.date(2011, 10, 5), dt.date(2011, 11, 1))
     assert found.origin == "two_stage version 3, served by the night of 2011-11-30"
+
+
+def test_where_no_night_was_live_there_is_no_reference(tmp_path):
+    plausible.night(tmp_path).write_json("publish", {"moved": False})
+    with pytest.raises(FileNotFoundError, match="no night up to 2011-11-30 is or was live"):
+        of_served_model(tmp_path, plausible.RUN_DATE)
+
+
+def test_a_night_that_makes_its_lists_again_keeps_how_the_new_ones_look(tmp_path):
+    tonight = plausible.night(tmp_path)
+    plausible.put_lists(tonight, 50)
+    first = keep(tonight, tmp_path).read_bytes()
+    plausible.put_lists(tonight, 50, shift=5.0)
+    assert keep(tonight, tmp_path).read_bytes() != first
 
 
 def test_a_model_keeps_the_reference_of_the_first_night_it_served(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nightshift.monitoring.bins import Bins, fit
-from nightshift.monitoring.windows import Window, compared, frames, nights_with
+from nightshift.monitoring.windows import Window, compared, frames, nights_live
 from nightshift.runs import Night, StepError
 
 FILE = "reference.json"
@@ -52,15 +52,23 @@ def reference(rows: Mapping[str, pd.DataFrame], window: Window | None = None) ->
 
 
 def keep(night: Night, folder: Path) -> Path:
-    """Keep how the data looks tonight beside the model in `folder`, unless a night that it served before has done so.
+    """Keep how the data looks tonight beside the model in `folder`, unless another night that it served has done so.
 
     To be called when the night's lists are written, with the folder of the model that made them: their scores are part
     of the reference. Not with a folder that is still to be hashed.
     """
-    if (folder / FILE).is_file():
-        return folder / FILE
     window = Window.last(night.run_date, night.settings.monitoring.window_days)
-    return write(folder, reference(frames(night, window), window))
+    if (folder / FILE).is_file() and _window_of(folder / FILE) != window:
+        return folder / FILE
+    return write(folder, reference(frames(night, window, unjudged=True), window))
+
+
+def _window_of(file: Path) -> Window | None:
+    """The days that a reference is of; None where they are not known, or the file is damaged."""
+    try:
+        return read(file.parent, str(file)).window
+    except ReferenceError:
+        return None
 
 
 def write(folder: Path, value: dict[str, Any]) -> Path:
@@ -91,15 +99,18 @@ def read(folder: Path, origin: str) -> Reference:
 
 
 def of_served_model(home: Path, run_date: dt.date) -> Reference:
-    """The reference of the model behind the lists that were live on `run_date`: the verdict of the last night that was
-    published names it (`served`), and says where its files lie.
+    """The reference of the model behind the lists that were live on `run_date`: the verdict of the last night that went
+    live, and was not rolled back, names it (`served`), and says where its files lie.
 
     Raises:
         FileNotFoundError: no such night, or it kept no reference.
         ReferenceError: the file is something else.
+        StoreError: the pointer to what is live cannot be read.
     """
-    published = nights_with(home, "publish.json", Window(dt.date.min, run_date))
-    night = published[0] if published else home / "nights" / run_date.isoformat()
+    live = nights_live(home, Window(dt.date.min, run_date))
+    if not live:
+        raise FileNotFoundError(f"no night up to {run_date} is or was live: publish one, or give --reference FROM..TO")
+    night = live[0]
     try:
         served = json.loads((night / "verdict.json").read_text(encoding="utf-8")).get("served") or {}
     except FileNotFoundError:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from nightshift.lake import Lake
+from nightshift.publishing.manifest import Run
+from nightshift.publishing.pointer import Pointer, read_pointer
+from nightshift.publishing.storage import open_storage
 from nightshift.runs import Night
 
 FEATURES = ("user_features", "item_features")
@@ -63,19 +69,22 @@ class Window:
         return cls(*days)
 
 
-def frames(night: Night, window: Window) -> dict[str, pd.DataFrame]:
+def frames(night: Night, window: Window, *, unjudged: bool = False) -> dict[str, pd.DataFrame]:
     """The rows of a window, as the lake and the nights' folders had them on the night's run date.
+
+    Args:
+        unjudged: take the night's own lists although no gate has judged them yet.
 
     Returns:
         `events`: quantity, price, type and attributes of each event; `user_features` and `item_features`: the latest
-        snapshot that lies in the window; `lists`: score and source of each entry of the latest lists in the window. A
-        frame for which there is nothing is left out, and so are columns that identify a row.
+        snapshot that lies in the window; `lists`: score and source of each entry of the latest lists in the window
+        that passed their gate. A frame for which there is nothing is left out, and so are columns that identify a row.
     """
     lake = Lake(night.home / "lake")
     found = {
         "events": _events(lake, night, window),
         **{table: _snapshot(lake, table, window) for table in FEATURES},
-        "lists": _lists(night.home, window),
+        "lists": _lists(night.home, window, night.folder if unjudged else None),
     }
     return {name: frame[compared(frame)] for name, frame in found.items() if frame is not None}
 
@@ -115,6 +124,36 @@ def nights_with(home: Path, file: str, window: Window) -> list[Path]:
     return sorted(named, reverse=True)
 
 
+def nights_live(home: Path, window: Window) -> list[Path]:
+    """The folders of the nights in the window that went live and were not rolled back since, the latest first.
+
+    A night that was published beside a newer one, as by a backfill, was never live.
+    """
+    published = nights_with(home, "publish.json", window)
+    pointer = _pointer(_told(published[0], "publish")) if published else None
+    line = _names((pointer.run, *pointer.history)) if pointer else set()
+    withdrawn = _names(pointer.withdrawn) if pointer else set()
+
+    def went_live(folder: Path) -> bool:
+        told = _told(folder, "publish")
+        return told.get("run") in line or (bool(told.get("moved")) and told.get("run") not in withdrawn)
+
+    return [folder for folder in published if went_live(folder)]
+
+
+def _names(runs: Iterable[Run]) -> set[str]:
+    """The runs' names, as they were before an erasure gave a run another."""
+    return {str(run).partition(".erased-")[0] for run in runs}
+
+
+def _pointer(told: Mapping[str, Any]) -> Pointer | None:
+    """The pointer of the store that a night was published to."""
+    if "store" not in told:
+        return None
+    found = read_pointer(open_storage(told["store"], told.get("endpoint")), told["surface"])
+    return found[0] if found else None
+
+
 def _events(lake: Lake, night: Night, window: Window) -> pd.DataFrame | None:
     if not lake.exists("events"):
         return None
@@ -139,10 +178,27 @@ def _snapshot(lake: Lake, table: str, window: Window) -> pd.DataFrame | None:
     return None
 
 
-def _lists(home: Path, window: Window) -> pd.DataFrame | None:
+def _lists(home: Path, window: Window, unjudged: Path | None) -> pd.DataFrame | None:
     for folder in nights_with(home, "lists/lists.parquet", window):
-        return pd.read_parquet(folder / "lists" / "lists.parquet", columns=["score", "source"])
+        if folder == unjudged or _passed(folder):
+            return pd.read_parquet(folder / "lists" / "lists.parquet", columns=["score", "source"])
     return None
+
+
+def _passed(folder: Path) -> bool:
+    """Whether the lists that a night's folder holds are those that its gate let pass."""
+    passed = _told(folder, "validate_lists").get("sha256") or {}
+    lists = folder / "lists" / "lists.parquet"
+    return bool(passed.get(lists.name) == hashlib.sha256(lists.read_bytes()).hexdigest())
+
+
+def _told(folder: Path, step: str) -> dict[str, Any]:
+    """What a step has left in a night's folder; nothing where it has not run."""
+    try:
+        told: dict[str, Any] = json.loads((folder / f"{step}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return told
 
 
 def _up_to(days: Iterable[str], end: dt.date) -> list[str]:
