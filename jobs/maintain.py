@@ -1,4 +1,4 @@
-"""Keep the lake small: merge the features' layers, compact, vacuum and checkpoint every table, sweep what was left.
+"""Keep the lake small: merge the features' layers and let old states go, compact, vacuum and checkpoint every table.
 
     python -m jobs.maintain
     python -m jobs.maintain --dry-run
@@ -24,7 +24,7 @@ from typing import Any
 from jobs.command import set_up_logging
 from nightshift.config import ConfigError, load
 from nightshift.features.lineage import load_lineage
-from nightshift.features.states import consolidate, one_at_a_time
+from nightshift.features.states import consolidate, expire, one_at_a_time
 from nightshift.lake import Lake, engine, maintenance
 from nightshift.runs import Night, StepError, open_night
 from nightshift.runs.dates import parse_run_date
@@ -50,7 +50,7 @@ def tables(night: Night, dry_run: bool) -> dict[str, Any]:
 
 
 def features(night: Night, dry_run: bool) -> dict[str, Any]:
-    """The layers of the newest night's features, merged into one when there are many."""
+    """Merge the layers of the newest night's features when there are many, and let old nights' states go."""
     settings, lake = night.settings, Lake(night.home / "lake")
     with contextlib.nullcontext() if dry_run else one_at_a_time(lake):
         lineage = load_lineage(lake, settings)
@@ -62,8 +62,13 @@ def features(night: Night, dry_run: bool) -> dict[str, Any]:
         if merging := layers > settings.features.layers and not dry_run:
             with engine.session(settings.engine, night.home) as spark:
                 consolidate(spark, lake, lineage, day, settings)
+        oldest = min(night.run_date - dt.timedelta(days=settings.lake.retention_days), *night.cutoffs)
+        if (expired := load_lineage(lake, settings).expired(oldest)) and not dry_run:
+            expire(lake, expired, settings)
     log.info("maintain: features as of %s lie in %d layers%s", day, layers, ", now one" if merging else "")
-    return {"features": {"day": day.isoformat(), "layers": layers, "merged": merging}}
+    log.info("maintain: features of %d nights are older than %s and needed no more", len(expired), oldest)
+    told = {"day": day.isoformat(), "layers": layers, "merged": merging, "expired": len(expired)}
+    return {"features": told}
 
 
 # In this order: what the first leaves behind, the second clears away.

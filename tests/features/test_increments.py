@@ -16,7 +16,7 @@ import pytest
 from nightshift.config.settings import Engine
 from nightshift.features import states
 from nightshift.features.lineage import load_lineage
-from nightshift.features.states import consolidate
+from nightshift.features.states import consolidate, expire
 from nightshift.lake import Lake, engine
 from nightshift.runs import StepError
 from tests.features.history import SETTINGS, Event, advance, bring, state_as_of, tables_as_of
@@ -152,7 +152,7 @@ def test_a_kill_between_two_commits_leaves_no_state_that_is_built_upon(
     same(tables_as_of(lake, JUNE[24]), tables_as_of(whole, JUNE[24]))
 
 
-def test_merged_layers_hold_what_the_layers_held(warm_engine: Engine, tmp_path: Path) -> None:
+def test_merged_layers_hold_what_the_layers_held_and_those_can_go(warm_engine: Engine, tmp_path: Path) -> None:
     """And a night that builds upon them what it would have built upon those."""
     lake, layered = Lake(tmp_path / "merged"), Lake(tmp_path / "layered")
     with engine.session(warm_engine, tmp_path) as spark:
@@ -164,10 +164,13 @@ def test_merged_layers_hold_what_the_layers_held(warm_engine: Engine, tmp_path: 
         assert load_lineage(lake, SETTINGS).chain(JUNE[24]) == [JUNE[24]]
         same(tables_as_of(lake, JUNE[24]), before[0])
         same(state_as_of(lake, JUNE[24]), before[1])
+        same(tables_as_of(lake, JUNE[9]), tables_as_of(layered, JUNE[9]))
+        assert load_lineage(lake, SETTINGS).expired(JUNE[24]) == [JUNE[9], JUNE[14]]
+        expire(lake, [JUNE[9], JUNE[14]], SETTINGS)
+        assert lake.run_dates("user_features") == lake.run_dates("item_pair_counts") == {str(JUNE[24])}
         for each in (lake, layered):
             assert advance(spark, each, JUNE[29])[-1].base == JUNE[24]
     same(state_as_of(lake, JUNE[29]), state_as_of(layered, JUNE[29]))
-    same(tables_as_of(lake, JUNE[9]), tables_as_of(layered, JUNE[9]))
 
 
 def nothing(lake: Lake) -> Any:

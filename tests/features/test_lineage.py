@@ -53,6 +53,13 @@ def test_a_rebuild_builds_all_that_is_wanted_upon_nothing() -> None:
     assert lineage(built(3, 7)).plans([day(3), day(7)], rebuild=True) == [Plan(None, (day(3), day(7)))]
 
 
+def test_states_expire_that_no_younger_one_is_based_on() -> None:
+    merged = [State(day(6), lineage([]).of(day(6)), None), State(day(8), lineage([]).of(day(8)), day(6))]
+    states = [*built(1, 2, 4), *merged]
+    assert lineage(states).expired(before=day(8)) == [day(1), day(2), day(4)], "8 lies upon 6"
+    assert lineage(states).expired(before=day(4)) == [], "4 lies upon 2, and that upon 1"
+
+
 def test_a_base_that_is_off_the_record_is_named() -> None:
     with pytest.raises(StepError, match="features as of 2011-06-05 build upon 2011-06-03, which"):
         lineage(built(3, 5)[1:]).chain(day(5))

@@ -122,7 +122,7 @@ class Engine(Section):
 class Lake(Section):
     """What `maintenance` keeps of the tables."""
 
-    retention_days: PositiveInt = 90  # for so long a table's version stays readable after another took its place
+    retention_days: PositiveInt = 90  # a table's version stays readable so long, and a night's features are kept
     compact_files: PositiveInt = 1  # small files of a run date that may stay apart; more are merged
 
 

@@ -98,6 +98,16 @@ class Lineage:
         """The nights whose features are not what would be built now, oldest first."""
         return [day for day in sorted(self.states) if not self.stands(day)]
 
+    def expired(self, before: dt.date) -> list[dt.date]:
+        """The days before a day whose states none of that day or later is based on, oldest first."""
+        needed: set[dt.date] = set()
+        for day in self.states:
+            on = day if day >= before else None
+            while on in self.states and on not in needed:
+                needed.add(on)
+                on = self.states[on].based_on
+        return sorted(set(self.states) - needed)
+
     def plans(self, wanted: Sequence[dt.date], rebuild: bool = False) -> list[Plan]:
         """What to build so that the states of all `wanted` days stand; all of them from the events, if `rebuild`.
 

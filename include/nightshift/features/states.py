@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from nightshift.config import Settings
 from nightshift.features.contributions import union
 from nightshift.features.definitions import LAYERED, feature_tables
@@ -127,6 +129,13 @@ def consolidate(spark: SparkSession, lake: Lake, lineage: Lineage, day: dt.date,
     for name, stage in staged.items():
         lake.commit(stage, tables[name])
     record(lake, [State(day, state.lineage, None)])
+
+
+def expire(lake: Lake, days: Sequence[dt.date], settings: Settings) -> None:
+    """Empty the partitions of days whose states nobody needs. A night that is run again for one of them builds it."""
+    forget(lake, days)
+    for table in feature_tables(settings):
+        lake.replace(table, days, pa.schema(lake.open(table).schema().to_arrow()).empty_table())
 
 
 def merged_layers(layers: DataFrame, table: str, day: dt.date) -> DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.dataset as ds
 
 from nightshift.config.settings import Source
@@ -24,6 +25,7 @@ from nightshift.runs import day_end
 PARTS = 10_000  # of a price's and a quantity's unit that are told apart in a mean
 LARGEST = 1e12  # a larger price or quantity counts as this in a mean
 EXAMPLES = 5  # values told of a reason
+RUN_DATE = ds.partitioning(pa.schema([("run_date", pa.date32())]), flavor="hive")
 
 
 def _parts(column: str) -> str:
@@ -31,15 +33,17 @@ def _parts(column: str) -> str:
     return f"CASE WHEN {column} IS NOT NULL THEN cast(round(least(abs({column}), {LARGEST}) * {PARTS}) AS bigint) END"
 
 
-DAY = f"""
-SELECT count(*) AS kept,
+BY_DAY = f"""
+SELECT run_date,
+       count(*) AS kept,
        coalesce(sum(md5_number_lower(event_id)), 0) AS sum_of_ids,
-       count(*) FILTER (event_date < $day) AS late,
+       count(*) FILTER (event_date < run_date) AS late,
        sum({_parts("price")}) / {PARTS} / count(price) AS mean_price,
        sum({_parts("quantity")}) / {PARTS} / count(quantity) AS mean_quantity,
-       sum(epoch_us(event_time) - $midnight) FILTER (event_date = $day) / 3600e6
-           / count(*) FILTER (event_date = $day) AS mean_hour
-FROM rows
+       sum(epoch_us(event_time) - midnight) FILTER (event_date = run_date) / 3600e6
+           / count(*) FILTER (event_date = run_date) AS mean_hour
+FROM rows JOIN (SELECT unnest($days) AS run_date, unnest($midnights) AS midnight) USING (run_date)
+GROUP BY run_date
 """
 
 
@@ -49,24 +53,25 @@ def day_figures(lake: Lake, events: Staged, source: Source) -> dict[dt.date, dic
     `content` is the number of events, and the sum modulo 2**64 of the last eight bytes of their ids' MD5, each read as
     a number with its least byte first.
     """
+    days = [dt.date.fromisoformat(day) for day in events.run_dates]
+    midnights = [day_end(day - dt.timedelta(days=1), source.timezone) for day in days]
+    values = {"days": days, "midnights": [int(midnight.timestamp()) * 1_000_000 for midnight in midnights]}
+    found = {row.pop("run_date"): row for row in _ask(BY_DAY, lake.staged_files(events), values)}
     figures = {}
-    for day, files in files_by_day(lake, events).items():
-        midnight = day_end(day - dt.timedelta(days=1), source.timezone)
-        values = {"day": day, "midnight": int(midnight.timestamp()) * 1_000_000}
-        found = _ask(DAY, files, values)[0] if files else {"kept": 0, "sum_of_ids": 0, "late": 0}
-        content = f"{found.pop('kept')}-{found.pop('sum_of_ids') % 2**64:016x}"
-        figures[day] = {"mean_price": None, "mean_quantity": None, "mean_hour": None, **found, "content": content}
+    for day in days:
+        row = found.get(day, {"kept": 0, "sum_of_ids": 0, "late": 0})
+        content = f"{row.pop('kept')}-{row.pop('sum_of_ids') % 2**64:016x}"
+        figures[day] = {"mean_price": None, "mean_quantity": None, "mean_hour": None, **row, "content": content}
     return figures
 
 
 def dates_of(lake: Lake, staged: Sequence[Staged]) -> dict[dt.date, Counter[dt.date]]:
     """For each run date the business days of its rows, as far as they have one: events and refused rows together."""
-    found: dict[dt.date, Counter[dt.date]] = {}
-    query = "SELECT event_date, count(*) AS n FROM rows WHERE event_date IS NOT NULL GROUP BY ALL"
+    found = {dt.date.fromisoformat(day): Counter[dt.date]() for stage in staged for day in stage.run_dates}
+    query = "SELECT run_date, event_date, count(*) AS n FROM rows WHERE event_date IS NOT NULL GROUP BY ALL"
     for stage in staged:
-        for day, files in files_by_day(lake, stage).items():
-            rows = _ask(query, files) if files else []
-            found.setdefault(day, Counter()).update({row["event_date"]: row["n"] for row in rows})
+        for row in _ask(query, lake.staged_files(stage)):
+            found[row["run_date"]][row["event_date"]] += row["n"]
     return found
 
 
@@ -82,9 +87,8 @@ def refusals(lake: Lake, quarantine: Staged, source: Source) -> dict[str, dict[s
         SELECT reason, sum(n)::bigint AS n, list({{'value': left(value, 80), 'n': n}} ORDER BY place)
                FILTER (value IS NOT NULL AND place <= {EXAMPLES}) AS examples
         FROM ranked GROUP BY reason ORDER BY n DESC, reason"""
-    files = lake.staged_files(quarantine)
     found = {}
-    for row in _ask(query, files) if files else []:
+    for row in _ask(query, lake.staged_files(quarantine)):
         about = row["reason"].split(" ")[0]
         told = [] if about in ("user_id", "basket_id", *user_columns(source)) else row["examples"] or []
         found[row["reason"]] = {"rows": row["n"], "values": {example["value"]: example["n"] for example in told}}
@@ -106,9 +110,12 @@ def garbled_attributes(lake: Lake, events: Staged, source: Source) -> dict[str, 
 
 
 def _ask(query: str, files: Sequence[Path], values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Rows of a query over staged files, which it calls `rows`."""
+    """Rows of a query over staged files, which it calls `rows`; each has its folder's run date. Without a file, none."""
+    if not files:
+        return []
+    rows = ds.dataset([str(file) for file in files], format="parquet", partitioning=RUN_DATE)
     with duckdb.connect() as connection:
-        connection.register("rows", ds.dataset([str(file) for file in files], format="parquet", partitioning=None))
+        connection.register("rows", rows)
         answer = connection.execute(query, values or {})
         names = [column[0] for column in answer.description]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
