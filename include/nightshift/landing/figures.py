@@ -110,7 +110,7 @@ def garbled_attributes(lake: Lake, events: Staged, source: Source) -> dict[str, 
 
 
 def _ask(query: str, files: Sequence[Path], values: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Rows of a query over staged files, which it calls `rows`; each has its folder's run date. Without a file, none."""
+    """Rows of a query over staged files, which it calls `rows`, each with its folder's run date. Of no file, none."""
     if not files:
         return []
     rows = ds.dataset([str(file) for file in files], format="parquet", partitioning=RUN_DATE)
