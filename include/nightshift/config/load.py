@@ -43,7 +43,7 @@ def load(path: str | Path | None = None) -> Settings:
     try:
         return Settings.model_validate({**values, "folder": path.parent})
     except ValidationError as error:
-        problems = [f"{path}:{_line(root, e['loc'])}: {_explain(e)}" for e in error.errors()]
+        problems = [f"{path}:{_line(root, _location(e))}: {_explain(e)}" for e in error.errors()]
         raise ConfigError("\n".join(problems)) from None
 
 
@@ -66,8 +66,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _location(error: Any) -> tuple[str | int, ...]:
+    """The key that an error is about, from the file's root: a section may have found one of its own."""
+    return (*error["loc"], *getattr(error.get("ctx", {}).get("error"), "key", ()))
+
+
 def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in _location(error))
     if error["type"] == "extra_forbidden":
         return f"{key}: no such key; remove the line or correct its name"
     if error["type"] == "missing":

@@ -26,6 +26,14 @@ EVENT_FIELDS = frozenset(
 )
 
 
+class MisfitError(ValueError):
+    """A value that does not fit the others of its section; `key` leads to it from there."""
+
+    def __init__(self, message: str, *key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class Section(BaseModel):
     """A part of the file: frozen, and closed to keys it does not know."""
 
@@ -79,25 +87,33 @@ class Source(Section):
     evolution: Evolution = Evolution()
 
     @model_validator(mode="after")
-    def _address_names_a_day_and_zone_exists(self) -> Source:
+    def _address_names_a_day(self) -> Source:
         if "{run_date" not in self.address:
-            raise ValueError(f"address {self.address!r} lacks {{run_date}}: one file is read a day")
+            raise MisfitError(f"{self.address!r} lacks {{run_date}}: one file is read a day", "address")
         try:
             self.address.format(run_date=self.first_day)
         except (KeyError, IndexError, ValueError) as error:
-            raise ValueError(f"address {self.address!r} has a placeholder other than {{run_date}}") from error
+            raise MisfitError(f"{self.address!r} has a placeholder other than {{run_date}}", "address") from error
+        return self
+
+    @model_validator(mode="after")
+    def _days_are_of_a_zone_and_in_order(self) -> Source:
         try:
             ZoneInfo(self.timezone)
         except Exception as error:
-            raise ValueError(f"timezone {self.timezone!r} is not known, try Europe/London or UTC") from error
+            raise MisfitError(f"{self.timezone!r} is not known, try Europe/London or UTC", "timezone") from error
+        if self.last_day and self.last_day < self.first_day:
+            raise MisfitError(f"{self.last_day} is before the first day, {self.first_day}", "last_day")
         return self
 
     @model_validator(mode="after")
     def _attributes_have_names_of_their_own(self) -> Source:
         for name in self.item_attributes.keys() & self.user_attributes.keys():
-            raise ValueError(f"attribute {name!r} is of items and of users: give one of them another name")
-        for name in EVENT_FIELDS & {*self.item_attributes, *self.user_attributes}:
-            raise ValueError(f"attribute {name!r} is an event's own field: give it another name")
+            message = f"attribute {name!r} is of items and of users: give one of them another name"
+            raise MisfitError(message, "user_attributes", name)
+        for of in ("item_attributes", "user_attributes"):
+            for name in EVENT_FIELDS & getattr(self, of).keys():
+                raise MisfitError(f"attribute {name!r} is an event's own field: give it another name", of, name)
         return self
 
 
@@ -115,7 +131,7 @@ class Engine(Section):
     @model_validator(mode="after")
     def _connect_has_an_address(self) -> Engine:
         if self.kind == "connect" and not self.remote:
-            raise ValueError("engine.kind is connect, so engine.remote must be set, like sc://host:15002")
+            raise MisfitError("connect needs engine.remote too, like sc://host:15002", "kind")
         return self
 
 
@@ -138,9 +154,10 @@ class Features(Section):
     @model_validator(mode="after")
     def _sums_of_weights_are_exact(self) -> Features:
         if self.cooccurrence_days > 30 * self.half_life_days:
-            raise ValueError(
-                f"features.cooccurrence_days is {self.cooccurrence_days}, more than 30 half-lives of "
-                f"{self.half_life_days} days: such old baskets weigh nothing, so take fewer days or a longer half-life"
+            raise MisfitError(
+                f"{self.cooccurrence_days} is more than 30 half-lives of {self.half_life_days} days: such old baskets "
+                "weigh nothing, so take fewer days or a longer half-life",
+                "cooccurrence_days",
             )
         return self
 
@@ -205,6 +222,12 @@ class Lists(Section):
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
 
+    @model_validator(mode="after")
+    def _overlap_can_be_met(self) -> Lists:
+        if self.overlap[0] > self.overlap[1]:
+            raise MisfitError(f"no share is at least {self.overlap[0]} and at most {self.overlap[1]}", "overlap")
+        return self
+
 
 class Store(Section):
     """Where lists are published."""
@@ -218,9 +241,10 @@ class Store(Section):
     @model_validator(mode="after")
     def _address_is_one_we_can_write_to(self) -> Store:
         if self.address and not re.match(r"file:///|s3://[a-z0-9]", self.address):
-            raise ValueError(f"address {self.address!r} is neither file:///... nor s3://bucket/prefix")
+            raise MisfitError(f"{self.address!r} is neither file:///... nor s3://bucket/prefix", "address")
         if self.endpoint and not (self.address or "").startswith("s3://"):
-            raise ValueError(f"endpoint {self.endpoint!r} is of an S3 server, so address must be s3://bucket/prefix")
+            message = f"{self.endpoint!r} is an S3 server's, so store.address must be s3://bucket/prefix"
+            raise MisfitError(message, "endpoint")
         return self
 
 
@@ -238,13 +262,19 @@ class Tracking(Section):
 
 
 class Monitoring(Section):
-    psi_warn: float = 0.1  # population stability index from which a column is pointed out
-    psi_alert: float = 0.25  # and from which it is an alert
+    psi_warn: float = Field(default=0.1, gt=0)  # population stability index from which a column is pointed out
+    psi_alert: float = Field(default=0.25, gt=0)  # and from which it is an alert
     min_rows: PositiveInt = 200  # in either window; fewer: insufficient data
     window_days: PositiveInt = 28  # length of the window that is compared with the reference
     max_age_hours: PositiveInt = 48  # of the newest event at the end of the window
     webhook: str | None = None  # http(s) address that alerts are posted to
     retrain: bool = False  # on an alert, trigger a night
+
+    @model_validator(mode="after")
+    def _a_warning_comes_before_an_alert(self) -> Monitoring:
+        if self.psi_warn > self.psi_alert:
+            raise MisfitError(f"{self.psi_warn} is above psi_alert, {self.psi_alert}", "psi_warn")
+        return self
 
 
 class Accepted(Section):
@@ -283,9 +313,9 @@ class Runner(Section):
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Runner:
         if self.kind == "pod" and not self.image:
-            raise ValueError("runner.kind is pod, so runner.image must be set")
+            raise MisfitError("pod needs the runner's image too", "kind")
         if self.kind == "spark-submit" and not self.master:
-            raise ValueError("runner.kind is spark-submit, so runner.master must be set")
+            raise MisfitError("spark-submit needs the runner's master too", "kind")
         return self
 
 
