@@ -45,7 +45,7 @@ def prices(**changes: list[object]) -> dict[str, pd.DataFrame]:
 
 
 def site(night: Night) -> Path:
-    return night.home / "reports/data_docs/2011-11-30/try"
+    return night.home / "reports/data_docs/2011-11-30"
 
 
 def test_what_holds_passes_and_is_written_down(night: Night) -> None:

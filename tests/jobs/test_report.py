@@ -47,7 +47,7 @@ def good(home):
     """The good night after another, its page and what the job said."""
     night = plausible.night(home)
     plausible.put_lists(plausible.night(home, plausible.RUN_DATE - dt.timedelta(days=1)), seed=5)
-    docs = home / "reports" / "data_docs" / "2011-11-30" / "validate_events"
+    docs = home / "reports" / "data_docs" / "2011-11-30"
     docs.mkdir(parents=True)
     (docs / "index.html").touch()
     summary = report(night)
@@ -120,7 +120,7 @@ def test_a_hostile_title_is_text_and_nothing_else(good):
 
 def test_the_data_docs_are_linked(good):
     _, _, html = good
-    assert "../data_docs/2011-11-30/validate_events/index.html" in check(html).links
+    assert "../data_docs/2011-11-30/index.html" in check(html).links
 
 
 def test_the_same_night_makes_the_same_page(good):

@@ -162,7 +162,7 @@ def test_a_day_that_is_all_refused_stops_the_night_and_commits_nothing(shop: Sho
         shop.validate(1)
     assert not shop.lake.exists("events")
     assert not shop.lake.exists("quarantine")
-    assert (shop.home / "var/reports/data_docs/2011-06-01/validate_events/index.html").is_file()
+    assert (shop.home / "var/reports/data_docs/2011-06-01/index.html").is_file()
 
 
 EVENTS = [

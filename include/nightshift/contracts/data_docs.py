@@ -1,8 +1,8 @@
 """Great Expectations' Data Docs of a night's gates: the figures that they measured, decided once more by GX's own code.
 
 GX takes seconds to import, so this runs once a night, with the report; or at once, for the gate that stops the night.
-A site lies under `reports/data_docs/<run date>/<gate>/index.html`. GX is handed the figures as its metrics: it does
-not see the rows.
+The site is `reports/data_docs/<run date>/index.html`, one for all gates: GX compiles its templates anew for each site.
+GX is handed the figures as its metrics: it does not see the rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ SUMMARY = {"result_format": "SUMMARY"}
 
 
 def build(night: Night, gates: Sequence[str] | None = None) -> list[str]:
-    """Write the sites of these gates, or of all that the night has been through.
+    """Write the night's site, of these gates or of all that the night has been through.
+
+    Its validation times are the run date's, so that the same figures give the same pages.
 
     Returns:
         What GX decides otherwise than the gate did: a sentence each. There must be none.
@@ -39,28 +41,23 @@ def build(night: Night, gates: Sequence[str] | None = None) -> list[str]:
     if not gates:
         return []
     _import_gx()
+    context = _context(night.home / SITES / night.run_date.isoformat())
     otherwise = []
     for gate in gates:
-        otherwise += _build_site(night, gate, night.read_json(f"{gate}{FIGURES.removesuffix('.json')}"))
+        checks = night.read_json(f"{gate}{FIGURES.removesuffix('.json')}")
+        for suite in dict.fromkeys(found["suite"] for found in checks):
+            mine = [found for found in checks if found["suite"] == suite]
+            results = [decide(found) for found in mine]
+            _store(context, night, gate, suite, results)
+            otherwise += [
+                f"{gate}: {suite}: {found['type']} {found['kwargs']}: GX says {result.success}, "
+                f"the gate {found['success']}"
+                for found, result in zip(mine, results, strict=True)
+                if bool(result.success) != found["success"]
+            ]
+    context.build_data_docs()
     for sentence in otherwise:
         log.error("data docs: %s", sentence)
-    return otherwise
-
-
-def _build_site(night: Night, gate: str, checks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One site; its validation time is the run date's, so that the same figures give the same pages."""
-    context = _context(night.home / SITES / night.run_date.isoformat() / gate)
-    otherwise = []
-    for suite in dict.fromkeys(found["suite"] for found in checks):
-        mine = [found for found in checks if found["suite"] == suite]
-        results = [decide(found) for found in mine]
-        otherwise += [
-            f"{gate}: {suite}: {found['type']} {found['kwargs']}: GX says {result.success}, the gate {found['success']}"
-            for found, result in zip(mine, results, strict=True)
-            if bool(result.success) != found["success"]
-        ]
-        _store(context, night, gate, suite, results)
-    context.build_data_docs()
     return otherwise
 
 

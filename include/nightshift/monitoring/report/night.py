@@ -214,7 +214,7 @@ def _gates(night: Night, steps: list[str]) -> list[Gate]:
     found = []
     for gate in [gate for step in steps for gate in _gate_names(step)]:
         if checks := _checks(night, gate):
-            docs = f"data_docs/{night.run_date}/{gate}/index.html"
+            docs = f"data_docs/{night.run_date}/index.html"
             there = (night.home / "reports" / docs).is_file()
             found.append(Gate(gate, checks, f"../{docs}" if there else None))
     return found
