@@ -58,13 +58,19 @@ def test_a_row_lost_between_file_and_lake_stops_the_night(
 
 @pytest.mark.parametrize(
     ("attributes", "name"),
-    [({"item_attributes": {"trend": "name"}}, "trend"), ({"user_attributes": {"Events_All": "land"}}, "Events_All")],
+    [
+        ({"item_attributes": {"trend": "name"}}, "trend"),
+        ({"user_attributes": {"Events_All": "land"}}, "Events_All"),
+        ({"user_attributes": {"pairs": "land"}}, "pairs"),
+    ],
 )
 def test_an_attribute_that_has_a_features_name_is_refused_before_anything_lands(
     tmp_path: Path, attributes: dict[str, Any], name: str
 ) -> None:
     shop = Shop(tmp_path, Engine(kind="connect", remote="sc://127.0.0.1:1"), attributes)
-    with pytest.raises(StepError, match=f"attribute '{name}' .* is the name of a feature: give it another name"):
+    with pytest.raises(
+        StepError, match=f"attribute '{name}' .* is a feature.s name, or of what features follow from: give it another"
+    ):
         shop.ingest(1)
 
 

@@ -236,11 +236,13 @@ def _entity_columns(
     Raises:
         StepError: an attribute would be taken for a feature.
     """
-    taken = {name.lower() for name in [*(feature.name for feature in features), *rest, "state"]}
+    kept = [one.column for one in kept_of(features)]
+    taken = {name.lower() for name in [*(feature.name for feature in features), *kept, *rest, "state"]}
     for name in attributes:
         if name.lower() in taken:
             raise StepError(
-                f"attribute {name!r} under source in the configuration is the name of a feature: give it another name"
+                f"attribute {name!r} under source in the configuration is a feature's name, or of what features follow "
+                "from: give it another"
             )
     said = {f"{name}_at": "bigint" for name in attributes}  # microseconds: when an attribute was last said
     state = ",".join(f"{name}:{kind}" for name, kind in (_state_columns(features) | said).items())
