@@ -50,11 +50,12 @@ def main(argv: list[str] | None = None) -> None:
 def row(company: Company, days: str, nights: list[dict[str, Cost]]) -> dict[str, Any]:
     """A line of the table: the night, its steps, and what it had behind it."""
     totals = [sum(cost.seconds for cost in night.values()) for night in nights]
+    customers = company.lake.arrow("user_features", ["user_id"], [("run_date", "=", company.next_day - DAY)])
     events = sum(company.lake.arrow("ingest_counts", ["kept"])["kept"].to_pylist())
     return {
         "history, days": int(days),
         "events in the lake": events,
-        "customers": company.lake.arrow("user_features", ["user_id"], [("run_date", "=", company.next_day - DAY)]).num_rows,
+        "customers": customers.num_rows,
         "a night, s": spread(totals),
         "median s": round(median(totals), 2),
         **{f"{step}, s": spread([night[step].seconds for night in nights]) for step in NIGHTLY},
