@@ -236,7 +236,7 @@ def _entity_columns(
     Raises:
         StepError: an attribute would be taken for a feature.
     """
-    kept = [one.column for one in kept_of(features)]
+    kept = _state_columns(features)
     taken = {name.lower() for name in [*(feature.name for feature in features), *kept, *rest, "state"]}
     for name in attributes:
         if name.lower() in taken:
@@ -245,7 +245,7 @@ def _entity_columns(
                 "from: give it another"
             )
     said = {f"{name}_at": "bigint" for name in attributes}  # microseconds: when an attribute was last said
-    state = ",".join(f"{name}:{kind}" for name, kind in (_state_columns(features) | said).items())
+    state = ",".join(f"{name}:{kind}" for name, kind in (kept | said).items())
     named = {feature.name: feature.type for feature in features}
     return {**named, **dict.fromkeys(attributes, "string"), **rest, "state": f"struct<{state}>"}
 

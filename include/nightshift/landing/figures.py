@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +118,3 @@ def _ask(query: str, files: Sequence[Path], values: dict[str, Any] | None = None
         answer = connection.execute(query, values or {})
         names = [column[0] for column in answer.description]
         return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-
-def files_by_day(lake: Lake, staged: Staged) -> dict[dt.date, list[Path]]:
-    """The files of each run date of a stage; of a day without rows none."""
-    files = lake.staged_files(staged)
-    found = {folder.name.partition("=")[2]: list(group) for folder, group in groupby(files, key=lambda f: f.parent)}
-    return {dt.date.fromisoformat(day): found.get(day, []) for day in staged.run_dates}

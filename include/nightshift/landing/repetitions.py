@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nightshift.lake import Lake, Staged
-from nightshift.landing.figures import files_by_day
+from nightshift.lake.reading import run_date_of
 
 ROWS = pa.schema([("event_id", pa.string()), ("event_date", pa.date32()), ("run_date", pa.date32())])
 IDENTITY = ["event_id", "event_date"]
@@ -125,7 +125,7 @@ def _met(rows: pa.Table, late: pa.Table) -> pa.Table:
 
 def _files(lake: Lake, staged: Staged) -> Files:
     """A stage's files, each with the one run date that its rows are of."""
-    return [(day, file) for day, files in files_by_day(lake, staged).items() for file in files]
+    return [(dt.date.fromisoformat(run_date_of(file)), file) for file in lake.staged_files(staged)]
 
 
 def _rows(file: Path, day: dt.date, where: pc.Expression | None = None) -> pa.Table:
