@@ -1,4 +1,4 @@
-"""Keep the lake small: merge the features' layers and let old states go, compact, vacuum and checkpoint every table.
+"""Keep the lake small, and the nights' folders: let go what is old, compact, vacuum and checkpoint every table.
 
     python -m jobs.maintain
     python -m jobs.maintain --dry-run
@@ -15,6 +15,7 @@ import contextlib
 import datetime as dt
 import json
 import logging
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -71,8 +72,26 @@ def features(night: Night, dry_run: bool) -> dict[str, Any]:
     return {"features": told}
 
 
+def nights(night: Night, dry_run: bool) -> dict[str, Any]:
+    """Let the lists, indexes and models of old nights go; the summaries stay, which gates and reports learn from.
+
+    A model that was registered lies in the registry's folder, a list that was published in the store.
+    """
+    oldest = (dt.datetime.now(dt.UTC) - dt.timedelta(days=night.settings.lake.retention_days)).timestamp()
+    emptied, freed = 0, 0
+    for folder in sorted((night.home / "nights").glob("????-??-??")):
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        heavy = [file for file in files if file.parent != folder]
+        if heavy and max(file.stat().st_mtime for file in files) < oldest:
+            emptied, freed = emptied + 1, freed + sum(file.stat().st_size for file in heavy)
+            for part in [] if dry_run else [part for part in folder.iterdir() if part.is_dir()]:
+                shutil.rmtree(part)
+    log.info("maintain: of %d old nights only the summaries are kept; %.1f MiB", emptied, freed / 2**20)
+    return {"folders": {"emptied": emptied, "mib": round(freed / 2**20, 1)}}
+
+
 # In this order: what the first leaves behind, the second clears away.
-UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (features, tables)
+UPKEEP: tuple[Callable[[Night, bool], dict[str, Any]], ...] = (features, tables, nights)
 
 
 def maintain(run_date: dt.date | None = None, config: str | None = None, dry_run: bool = False) -> dict[str, Any]:

@@ -98,8 +98,7 @@ def show_lists(night: Night) -> None:
 
 def show_list(user_id: str, answer: dict[str, Any]) -> None:
     print(f"\n  customer {user_id} (run {answer['run_date']} {answer['run_id']})")
-    entries = answer.get("recommendations") or answer.get("items") or []
-    for place, entry in enumerate(entries, 1):
+    for place, entry in enumerate(answer["items"], 1):
         print(f"    {place}. {entry['title']:<38} {entry['reason']}")
 
 

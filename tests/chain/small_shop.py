@@ -49,13 +49,14 @@ class Shop:
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
 
     def night(self, run_date: dt.date = RUN_DATE, run_id: str = "test") -> dict[str, dict[str, Any]]:
-        """All steps of a night, each in a process of its own. Returns their summaries."""
-        summaries = {}
-        for name in STEPS:
-            done = self.step(name, run_date, run_id)
-            assert done.returncode == 0, f"{name}: {done.stderr[-2000:]}"
-            summaries[name] = json.loads(done.stdout.splitlines()[-1])
-        return summaries
+        """All steps of a night, by one process that imports the libraries once. Returns their summaries."""
+        each = "import runpy\nfor step in " + repr(STEPS) + ": runpy.run_module(f'jobs.{step}', run_name='__main__')"
+        command = [sys.executable, "-c", each, "--run-date", str(run_date), "--run-id", run_id]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
+        assert [summary["step"] for summary in told] == list(STEPS), done.stdout[-2000:]
+        return {summary["step"]: summary for summary in told}
 
     def kill_step(self, name: str, after: float, run_id: str = "test") -> bool:
         """Start a step and SIGKILL it after some seconds. Returns whether it was still at work."""

@@ -119,6 +119,27 @@ def test_what_nobody_foresaw_fails_at_the_end_and_the_rest_is_done(
         assert lake.open(table).metadata().configuration["delta.logRetentionDuration"] == "interval 90 days"
 
 
+def test_of_an_old_night_the_summaries_are_kept_and_what_is_large_goes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in (D1, D2):
+        lists = home / "nights" / str(day) / "lists"
+        lists.mkdir()
+        (lists / "lists.parquet").write_bytes(b"x" * 2**20)
+    for file in (home / "nights" / str(D1)).rglob("*"):
+        age(file, days=100)
+    expected = {"folders": {"emptied": 1, "mib": 1.0}}
+    assert run(capsys, "--dry-run")["nights"] == expected
+    assert (home / "nights" / str(D1) / "lists" / "lists.parquet").exists()
+    assert run(capsys)["nights"] == expected
+    assert {file.name for file in (home / "nights" / str(D1)).iterdir()} == {
+        "build_features.json",
+        "events_checks.json",
+    }
+    assert (home / "nights" / str(D2) / "lists" / "lists.parquet").exists()
+    assert run(capsys)["nights"] == {"folders": {"emptied": 0, "mib": 0.0}}
+
+
 def test_whoever_must_be_alone_finds_it_at_work(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

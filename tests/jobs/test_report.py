@@ -214,7 +214,7 @@ def test_a_report_by_hand_is_of_the_run_that_failed_last(altered, tmp_path, monk
 def test_a_run_that_was_published_beside_its_id_is_live(altered):
     publish = plausible.summaries()["publish"]
     beside = f"2011-11-30/{plausible.RUN_ID}.9f2c4e71"
-    publish |= {"folder": f"file:///srv/published/home/runs/{beside}/", "live": beside}
+    publish |= {"run": beside, "live": beside}
     assert gather(altered(publish=publish)).is_live
     assert not gather(altered(publish={**publish, "live": f"{beside}0"})).is_live
 

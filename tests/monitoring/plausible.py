@@ -180,7 +180,7 @@ def summaries() -> dict[str, dict[str, Any]]:
         "validate_lists": {"seconds": 2.7, "peak_mib": 300},
         "promote": {"seconds": 1.9, "peak_mib": 300},
         "publish": {"seconds": 0.8, "peak_mib": 200, "content_hash": "9f2c4e71d0ab" * 5 + "9f2c",
-                    "folder": "file:///srv/published/home/runs/2011-11-30", "live": f"2011-11-30/{RUN_ID}"},
+                    "run": f"2011-11-30/{RUN_ID}", "live": f"2011-11-30/{RUN_ID}"},
     }  # fmt: skip
     shared = {"run_id": RUN_ID, "run_date": RUN_DATE.isoformat(), "code": "0.1.0+5c1f0a2b9d11"}
     steps = {name: {"step": name, **shared, **summary} for name, summary in told.items()}

@@ -138,7 +138,7 @@ class Engine(Section):
 class Lake(Section):
     """What `maintenance` keeps of the tables."""
 
-    retention_days: PositiveInt = 90  # a table's version stays readable so long, and a night's features are kept
+    retention_days: PositiveInt = 90  # a table's version stays readable so long; a night's features and lists are kept
     compact_files: PositiveInt = 1  # small files of a run date that may stay apart; more are merged
 
 

@@ -117,8 +117,8 @@ def write_staged(lake: Lake, staged: Staged, table: Table, day: str, number: int
 
 def declared(lake: Lake, name: str) -> Table:
     """The table as its log declares it."""
-    schema = pa.schema(lake.open(name).schema().to_arrow())
-    return Table(name, {field.name: spark_type(_plain(field.type)) for field in schema if field.name != "run_date"})
+    fields = [field for field in lake.schema(name) if field.name != "run_date"]
+    return Table(name, {field.name: spark_type(_plain(field.type)) for field in fields})
 
 
 def commit(lake: Lake, staged: Staged) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pyarrow as pa
 import sqlglot
 
 from nightshift.features.definitions import USER_ITEM, Feature
@@ -114,7 +113,7 @@ def partition_rows(
             listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
             database.execute(f"create view rows as from read_parquet([{listed}], hive_partitioning = true)")
         else:
-            database.register("rows", pa.schema(lake.open(table, version).schema().to_arrow()).empty_table())
+            database.register("rows", lake.schema(table, version).empty_table())
         yield database
 
 

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from nightshift.config import Settings
 from nightshift.features.contributions import union
 from nightshift.features.definitions import LAYERED, feature_tables
@@ -135,7 +133,7 @@ def expire(lake: Lake, days: Sequence[dt.date], settings: Settings) -> None:
     """Empty the partitions of days whose states nobody needs. A night that is run again for one of them builds it."""
     forget(lake, days)
     for table in feature_tables(settings):
-        lake.replace(table, days, pa.schema(lake.open(table).schema().to_arrow()).empty_table())
+        lake.replace(table, days, lake.schema(table).empty_table())
 
 
 def merged_layers(layers: DataFrame, table: str, day: dt.date) -> DataFrame:

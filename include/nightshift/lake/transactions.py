@@ -69,6 +69,10 @@ class Lake:
     def version(self, table: str) -> int:
         return self.open(table).version()
 
+    def schema(self, table: str, version: int | None = None) -> pa.Schema:
+        """The columns that the table's log declares, `run_date` among them."""
+        return pa.schema(self.open(table, version).schema().to_arrow())
+
     def run_dates(self, table: str) -> set[str]:
         """The run dates that have rows in the table; empty where there is no table."""
         if not self.exists(table):

@@ -98,10 +98,7 @@ class NightReport:
     def is_live(self) -> bool:
         """Whether publishing made this run the live one; a backfill of an old date, for one, does not."""
         publish = self.summaries.get("publish", {})
-        beside = "/".join(
-            str(publish.get("folder", "")).rstrip("/").split("/")[-2:]
-        )  # its id is another than the run's
-        return publish.get("live") in (None, f"{self.run_date}/{self.run_id}", beside)
+        return publish.get("live") == publish.get("run")
 
     @property
     def seconds(self) -> float:
