@@ -1,6 +1,6 @@
 """The same features three ways: Spark from all events, the project's increments, and DuckDB as the yardstick.
 
-    python -m benchmarks.features --work var/bench --out var/figures --days 365 --events-a-day 20000
+    python -m benchmarks.features --work var/bench --out var/figures --days 365 --events-a-day 5000
 
 Each repeat lands one more day, and then computes the features as of that day in each way on the same lake, each with
 a Spark server of its own that has done nothing before, another way first each time. The results are held against each

@@ -211,11 +211,11 @@ def _advice(night: Night, gate: str, found: Check) -> str:
 
 
 class _Past:
-    """The figures of the nights before, read when the first bound is learned from them."""
+    """The figures of the nights before, read when a bound is first learned from as many nights."""
 
     def __init__(self, night: Night, gate: str, histories: Histories) -> None:
         self.night, self._gate, self._histories = night, gate, histories
-        self._results: Mapping[tuple[str, str], Any] | None = None
+        self._results: dict[int, Mapping[tuple[str, str], Any]] = {}
 
     def of(self, suite: str, learning: Learning) -> list[tuple[Any, float]]:
         """A figure's history, from the day on that the configuration gives as its baseline.
@@ -228,10 +228,10 @@ class _Past:
             frame = self._histories[learning.table][["run_date", learning.figure]].dropna().sort_values("run_date")
             known = list(frame.itertuples(index=False, name=None))
         else:
-            if self._results is None:
+            if (nights := learning.nights) not in self._results:
                 lake = Lake(self.night.home / "lake")
-                self._results = figures_before(lake, self.night.run_date, self._gate, learning.nights)
-            known = self._results.get((suite, learning.figure), [])
+                self._results[nights] = figures_before(lake, self.night.run_date, self._gate, nights)
+            known = self._results[nights].get((suite, learning.figure), [])
         return [(day, float(value)) for day, value in known if since is None or day >= since]
 
     @property

@@ -1,0 +1,76 @@
+"""How good are the lists? The project's retrieval models and their peers, on any two matrices of users and items.
+
+    python -m benchmarks.quality --train gowalla_train.npz --test gowalla_test.npz --out var/figures
+    python -m benchmarks.quality --train X.npz --test Y.npz --model spectral --model gf_cf --out var/figures
+
+The files are what scipy.sparse.save_npz writes: CSR, users × items, an entry for each item that a user has. Each model
+learns from train and ranks all items that the user does not have; recall@20 and NDCG@20 are LightGCN's. What a model
+may choose, it chooses on a validation split that it makes of train; the test file is read to count hits, and for
+nothing else. Each model runs in a process of its own, one after the other, so that time and memory are its own. A model
+that cannot run here, or takes longer than --budget, has a line that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import costs, report, say
+from benchmarks.options import parser
+from benchmarks.quality.models import MODELS, OWN
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ("recall@20", "ndcg@20", "coverage", "fit, s", "evaluation, s", "peak, MiB", "note")
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments().parse_args(argv)
+    rows = [row(name, measured(name, args)) for name in args.model or MODELS]
+    report("quality", rows, vars(args), args.out)
+
+
+def arguments() -> argparse.ArgumentParser:
+    result = parser("quality", __doc__)
+    result.add_argument("--train", type=Path, required=True, help="what may be learnt from: users × items, .npz")
+    result.add_argument("--test", type=Path, required=True, help="what is to be foretold: the same users and items")
+    told = f"one of {', '.join(MODELS)}; may be given more than once (all). Ours: {', '.join(OWN)}"
+    result.add_argument("--model", action="append", choices=MODELS, metavar="NAME", help=told)
+    result.add_argument("--budget", type=float, default=3600.0, help="seconds that a model may take, in all (3600)")
+    result.add_argument("--seed", type=int, default=1, help="of all that is random (1)")
+    return result
+
+
+def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The figures of one model, from a process of its own; where it has none, a note that says why."""
+    say(name)
+    command = [sys.executable, "-m", "benchmarks.quality.one"]
+    given = {"model": name, "train": str(args.train), "test": str(args.test), "seed": args.seed}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
+    with costs() as cost:
+        try:
+            done = subprocess.run(
+                [*command, json.dumps(given)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=args.budget,
+            )
+        except subprocess.TimeoutExpired:
+            return {"note": f"not done in {args.budget:g} s"}
+    found = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
+    if done.returncode and "note" not in found:
+        raise SystemExit(f"{name} ended with {done.returncode}; what it said is above")
+    return {**found, "peak, MiB": round(cost.peak_mib)}
+
+
+def row(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    return {"model": name, **{column: found.get(column, "") for column in COLUMNS}}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Fit one model and hold it against the test: the process that `python -m benchmarks.quality` starts for each."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.quality.data import load_split
+from benchmarks.quality.models import MODELS, NotHereError
+from benchmarks.quality.ranking import evaluate
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    try:
+        found = run(**given)
+    except NotHereError as error:
+        found = {"note": str(error)}
+    print(json.dumps(found))
+
+
+def run(model: str, train: str, test: str, seed: int) -> dict[str, Any]:
+    split = load_split(Path(train), Path(test))
+    fit = MODELS[model]()
+    started = time.perf_counter()
+    fitted = fit(split.train, seed)
+    fitting = time.perf_counter() - started
+    figures = evaluate(fitted, split)
+    evaluating = time.perf_counter() - started - fitting
+    return {
+        "recall@20": round(figures.recall, 4),
+        "ndcg@20": round(figures.ndcg, 4),
+        "coverage": round(figures.coverage, 3),
+        "fit, s": round(fitting, 1),
+        "evaluation, s": round(evaluating, 1),
+        "note": getattr(fitted, "note", ""),
+    }
+
+
+if __name__ == "__main__":
+    main()
