@@ -1,6 +1,6 @@
 """What a model has to be better than: popularity, neighbours, and the closed forms of the literature.
 
-Each is fitted by `fit(train, seed)` and answers `scores(users)`; see `ranking.Scorer`.
+Each is fitted by `fit(train, seed)` and answers `scores(users)`; see `nightshift.models.held_out`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Ease:
     def fit(cls, train: Matrix, seed: int, penalty: float = 200.0) -> Ease:
         gram = torch.from_numpy((train.T @ train).toarray().astype(np.float32))
         gram.diagonal().add_(penalty)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(gram, out=(gram, torch.empty(0, dtype=torch.int32)))[0])
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         inverse.div_(-inverse.diagonal().clone())
         inverse.fill_diagonal_(0)
         return cls(train, inverse)
@@ -89,7 +89,9 @@ class GfCf:
     @classmethod
     def fit(cls, train: Matrix, seed: int, rank: int = 256, share: float = 0.3) -> GfCf:
         user, item = (np.sqrt(np.maximum(np.asarray(train.sum(axis=axis)), 1)) for axis in (1, 0))
-        normal = sparse.csr_array(sparse.diags_array(1 / user) @ train @ sparse.diags_array(1 / item)).astype(np.float32)
+        normal = sparse.csr_array(sparse.diags_array(1 / user) @ train @ sparse.diags_array(1 / item)).astype(
+            np.float32
+        )
         start = np.random.default_rng(seed).standard_normal(min(train.shape))
         _, _, low = sparse.linalg.svds(normal, k=min(rank, min(train.shape) - 1), v0=start)
         return cls(train, normal, torch.from_numpy(low.T.copy()), torch.from_numpy(item.astype(np.float32)), share)

@@ -1,4 +1,4 @@
-"""Train and test as sparse matrices of the same users and items, and a validation split made of train alone."""
+"""Train and test as sparse matrices of the same users and items."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ class Split:
     train: sparse.csr_array
     test: sparse.csr_array
 
-    @property
-    def users(self) -> np.ndarray:
-        """The users that have something to foretell."""
-        return np.flatnonzero(np.diff(self.test.indptr))
-
 
 def load_split(train: Path, test: Path) -> Split:
     """Read two files that `scipy.sparse.save_npz` wrote.
@@ -37,17 +32,6 @@ def load_split(train: Path, test: Path) -> Split:
     if not truth.nnz:
         raise SystemExit(f"{test} is empty: there is nothing to foretell")
     return Split(known, truth)
-
-
-def held_out(train: sparse.csr_array, share: float, seed: int) -> Split:
-    """A share of each user's items, by chance, to be foretold from the others; users with too few keep them all."""
-    size = np.diff(train.indptr)
-    row = np.repeat(np.arange(train.shape[0]), size)
-    order = np.lexsort((np.random.default_rng(seed).random(train.nnz), row))
-    place = np.arange(train.nnz) - train.indptr[row]
-    hidden = place < np.floor(size[row] * share)
-    column = train.indices[order]
-    return Split(*(_binary(row[part], column[part], train.shape) for part in (~hidden, hidden)))
 
 
 def _read(file: Path) -> sparse.csr_array:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.data import load_split
-from benchmarks.quality.models import MODELS, NotHereError
-from benchmarks.quality.ranking import evaluate
+from benchmarks.quality.models import MODELS
+from benchmarks.quality.peers import NotHereError
+from nightshift.models.held_out import foretold
+
+K = 20
 
 
 def main() -> None:
@@ -24,11 +27,11 @@ def main() -> None:
 
 def run(model: str, train: str, test: str, seed: int) -> dict[str, Any]:
     split = load_split(Path(train), Path(test))
-    fit = MODELS[model]()
+    fit = MODELS[model]
     started = time.perf_counter()
     fitted = fit(split.train, seed)
     fitting = time.perf_counter() - started
-    figures = evaluate(fitted, split)
+    figures = foretold(fitted.scores, split.train, split.test, K)
     evaluating = time.perf_counter() - started - fitting
     return {
         "recall@20": round(figures.recall, 4),

@@ -1,0 +1,63 @@
+"""The models that can be compared, by name: ours first, then what anybody has, then peers from PyPI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from benchmarks.quality import baselines, peers
+from nightshift.models.filter_search import choose_shape
+from nightshift.models.graph_filter import GraphFilter, Shape, fit_filter
+
+
+class Fitted(Protocol):
+    """A model that has learnt from a matrix."""
+
+    def scores(self, users: np.ndarray) -> torch.Tensor:
+        """Of these rows of the matrix: (users, items) float32."""
+        ...
+
+
+Fit = Callable[[sparse.csr_array, int], Fitted]  # of train, and a seed
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """The project's graph filter: an embedding model, whose inner products an index serves."""
+
+    train: sparse.csr_array
+    fitted: GraphFilter
+    note: str
+
+    @classmethod
+    def fit(cls, train: sparse.csr_array, seed: int) -> Filtered:
+        """With the default shape."""
+        shape = Shape()
+        return cls(train, fit_filter(train, shape, seed), f"defaults, {shape.dimension} dimensions")
+
+    @classmethod
+    def searched(cls, train: sparse.csr_array, seed: int) -> Filtered:
+        """With a shape that was chosen on items hidden from train."""
+        shape = choose_shape(train, seed)
+        return cls(train, fit_filter(train, shape, seed), ", ".join(f"{k} {v}" for k, v in vars(shape).items()))
+
+    def scores(self, users: np.ndarray) -> torch.Tensor:
+        return self.fitted.scores(self.train[users])
+
+
+MODELS: dict[str, Fit] = {
+    "graph_filter": Filtered.fit,
+    "graph_filter_searched": Filtered.searched,
+    "popularity": baselines.Popularity.fit,
+    "item_item": baselines.ItemItem.fit,
+    "ease": baselines.Ease.fit,
+    "gf_cf": baselines.GfCf.fit,
+    "implicit_als": peers.als,
+    "implicit_bpr": peers.bpr,
+}
+OWN = ("graph_filter", "graph_filter_searched")

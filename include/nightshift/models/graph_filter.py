@@ -1,0 +1,146 @@
+"""Retrieval in closed form: a low-pass filter over the graph of users and items, fitted in seconds without a gradient.
+
+The leading singular directions of the degree-normalised matrix are the smooth signals on that graph (Shen et al. 2021,
+How powerful is graph convolution for recommendation?, arXiv:2108.07567). Here each direction counts as `Shape` says,
+and so does each item by its degree, on both sides: what having it tells of a user, and how readily it is shown. Scores
+are inner products, so that an index of items serves them, and a user is a sum over items: a new one counts at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+
+log = logging.getLogger("nightshift.models")
+
+ROWS = 65_536  # users at a time: memory is bounded by it, and by items × dimension
+OVERSAMPLING = 32
+PASSES = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a filter lets through. The defaults are from validation splits of the benchmarks' training sets.
+
+    Attributes:
+        dimension: how many singular directions.
+        user_degree, item_degree: exponents of the normalisation; 0.5 and 0.5 is the symmetric one.
+        history: exponent by which a user's frequent items tell less.
+        popularity: exponent by which frequent items are shown more readily.
+        slope: a direction counts with its squared strength to this power; 0: all alike.
+        sharpening: share that is taken from the strongest directions again, which everybody has in common.
+    """
+
+    dimension: int = 768
+    user_degree: float = 0.4
+    item_degree: float = 0.5
+    history: float = 0.4
+    popularity: float = 0.4
+    slope: float = 0.0
+    sharpening: float = 0.3
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The leading singular values of a normalised matrix, the first being 1, and its right singular vectors.
+
+    Attributes:
+        strength: (rank), falling.
+        vectors: (items, rank), orthonormal columns.
+        degree: (items), at least 1.
+    """
+
+    strength: torch.Tensor
+    vectors: torch.Tensor
+    degree: torch.Tensor
+
+
+@dataclass(frozen=True)
+class GraphFilter:
+    """A fitted filter: the score of an item is `users` · `items`.
+
+    Attributes:
+        taste: (items, dimension) what having an item adds to a user's vector.
+        items: (items, dimension) the items' own vectors.
+    """
+
+    taste: torch.Tensor
+    items: torch.Tensor
+
+    def users(self, matrix: sparse.csr_array) -> torch.Tensor:
+        """(rows, dimension) of users, from the items they have."""
+        return _tensor(matrix) @ self.taste
+
+    def scores(self, matrix: sparse.csr_array) -> torch.Tensor:
+        """(rows, items)."""
+        return self.users(matrix) @ self.items.T
+
+
+def fit_filter(matrix: sparse.csr_array, shape: Shape, seed: int) -> GraphFilter:
+    """Fit in one go.
+
+    Args:
+        matrix: (users, items), weights >= 0.
+    """
+    return shaped(directions(matrix, shape.dimension, shape.user_degree, shape.item_degree, seed), shape)
+
+
+def shaped(known: Directions, shape: Shape) -> GraphFilter:
+    """The filter of a shape upon directions; of those, the first `shape.dimension`."""
+    strength = known.strength[: shape.dimension].square()
+    response = strength.pow(shape.slope) * (1 - shape.sharpening * strength)
+    vectors, degree = known.vectors[:, : shape.dimension], known.degree[:, None]
+    return GraphFilter(vectors * degree.pow(-shape.history) * response, vectors * degree.pow(shape.popularity))
+
+
+def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_degree: float, seed: int) -> Directions:
+    """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users.
+
+    The basis is kept orthonormal by Cholesky QR, twice, which is all matrix products.
+    """
+    users, items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1.0) for axis in (1, 0))
+    normal = sparse.csr_array(
+        sparse.diags_array(users**-user_degree) @ matrix @ sparse.diags_array(items**-item_degree)
+    )
+    blocks = [normal[begin : begin + ROWS] for begin in range(0, normal.shape[0], ROWS)]
+    pairs = [(_tensor(block), _tensor(sparse.csr_array(block.T))) for block in blocks]
+    width = min(rank + OVERSAMPLING, *matrix.shape)
+    basis = torch.randn(matrix.shape[1], width, generator=torch.Generator().manual_seed(seed))
+    for _ in range(PASSES):
+        basis = _orthonormal(_sum(back @ (block @ basis) for block, back in pairs))
+    gram = _sum(_gram(block @ basis) for block, _ in pairs)
+    squares, rotation = torch.linalg.eigh(gram)
+    squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
+    strength = squares.clamp_min(1e-12).sqrt()
+    found = (basis.double() @ rotation).float()
+    return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)))
+
+
+def _sum(parts):  # type: ignore[no-untyped-def]
+    total = None
+    for part in parts:
+        total = part if total is None else total.add_(part)
+    return total
+
+
+def _gram(block: torch.Tensor) -> torch.Tensor:
+    return (block.T @ block).double()
+
+
+def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
+    for _ in range(2):
+        gram = _gram(basis)
+        gram.diagonal().add_(gram.diagonal().mean() * 1e-7)
+        triangle = torch.linalg.cholesky(gram).float()
+        basis = torch.linalg.solve_triangular(triangle, basis.T, upper=False).T.contiguous()
+    return basis
+
+
+def _tensor(matrix: sparse.csr_array) -> torch.Tensor:
+    parts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+    data = torch.from_numpy(matrix.data.astype(np.float32))
+    return torch.sparse_csr_tensor(*parts, data, size=matrix.shape, check_invariants=False)
