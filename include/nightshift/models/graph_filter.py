@@ -8,14 +8,13 @@ are inner products, so that an index of items serves them, and a user is a sum o
 
 from __future__ import annotations
 
-import logging
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
-
-log = logging.getLogger("nightshift.models")
 
 ROWS = 65_536  # users at a time: memory is bounded by it, and by items × dimension
 OVERSAMPLING = 32
@@ -35,12 +34,12 @@ class Shape:
         sharpening: share that is taken from the strongest directions again, which everybody has in common.
     """
 
-    dimension: int = 768
-    user_degree: float = 0.4
-    item_degree: float = 0.5
+    dimension: int = 1536
+    user_degree: float = 0.3
+    item_degree: float = 0.45
     history: float = 0.4
     popularity: float = 0.4
-    slope: float = 0.0
+    slope: float = 0.25
     sharpening: float = 0.3
 
 
@@ -120,11 +119,8 @@ def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_deg
     return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)))
 
 
-def _sum(parts):  # type: ignore[no-untyped-def]
-    total = None
-    for part in parts:
-        total = part if total is None else total.add_(part)
-    return total
+def _sum(parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    return functools.reduce(torch.Tensor.add_, parts)
 
 
 def _gram(block: torch.Tensor) -> torch.Tensor:
