@@ -137,6 +137,6 @@ def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
 
 
 def _tensor(matrix: sparse.csr_array) -> torch.Tensor:
-    parts = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
-    data = torch.from_numpy(matrix.data.astype(np.float32))
-    return torch.sparse_csr_tensor(*parts, data, size=matrix.shape, check_invariants=False)
+    begins, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
+    values = torch.from_numpy(matrix.data.astype(np.float32))
+    return torch.sparse_csr_tensor(begins, columns, values, size=list(matrix.shape), check_invariants=False)
