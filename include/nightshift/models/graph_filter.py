@@ -97,10 +97,7 @@ def shaped(known: Directions, shape: Shape) -> GraphFilter:
 
 
 def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_degree: float, seed: int) -> Directions:
-    """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users.
-
-    The basis is kept orthonormal by Cholesky QR, twice, which is all matrix products.
-    """
+    """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users."""
     users, items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1.0) for axis in (1, 0))
     normal = sparse.csr_array(
         sparse.diags_array(users**-user_degree) @ matrix @ sparse.diags_array(items**-item_degree)
@@ -128,12 +125,16 @@ def _gram(block: torch.Tensor) -> torch.Tensor:
 
 
 def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
+    """The same space by orthonormal columns: Cholesky QR, twice, which is all matrix products, as long as it can be."""
+    found = basis
     for _ in range(2):
-        gram = _gram(basis)
+        gram = _gram(found)
         gram.diagonal().add_(gram.diagonal().mean() * 1e-7)
-        triangle = torch.linalg.cholesky(gram).float()
-        basis = torch.linalg.solve_triangular(triangle, basis.T, upper=False).T.contiguous()
-    return basis
+        triangle, failed = torch.linalg.cholesky_ex(gram)
+        if failed:  # columns that are nearly of one direction
+            return torch.linalg.qr(basis)[0]
+        found = torch.linalg.solve_triangular(triangle.float(), found.T, upper=False).T.contiguous()
+    return found
 
 
 def _tensor(matrix: sparse.csr_array) -> torch.Tensor:

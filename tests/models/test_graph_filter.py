@@ -1,0 +1,82 @@
+"""The closed form finds planted groups, gives the same bytes again, and needs no more memory for more users."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from nightshift.models import graph_filter
+from nightshift.models.filter_search import choose_shape
+from nightshift.models.graph_filter import Shape, directions, fit_filter
+from nightshift.models.held_out import foretold, hide
+
+SMALL = Shape(dimension=8)
+
+
+@pytest.fixture(scope="module")
+def groups() -> sparse.csr_array:
+    """400 users of 4 tastes; each has 8 of the 20 items of a taste, and two of 80 by chance."""
+    rng = np.random.default_rng(3)
+    dense = np.zeros((400, 80), dtype=np.float32)
+    for user, row in enumerate(dense):
+        row[20 * (user % 4) + rng.choice(20, 8, replace=False)] = 1
+        row[rng.choice(80, 2, replace=False)] = 1
+    return sparse.csr_array(dense)
+
+
+def test_hidden_items_of_a_planted_taste_are_foretold(groups: sparse.csr_array) -> None:
+    known, hidden = hide(groups, 0.25, seed=1)
+    fitted = fit_filter(known, SMALL, seed=1)
+    found = foretold(lambda users: fitted.scores(known[users]), known, hidden, 20)
+    by_chance = foretold(lambda users: torch.rand(len(users), 80), known, hidden, 20)
+    assert found.recall > 2 * by_chance.recall
+    assert found.users == 400
+
+
+def test_the_directions_are_those_of_the_whole_decomposition(groups: sparse.csr_array) -> None:
+    found = directions(groups, 4, 0.5, 0.5, seed=1)
+    users, items = (np.asarray(groups.sum(axis=axis)) ** 0.5 for axis in (1, 0))
+    _, strength, vectors = np.linalg.svd(groups.toarray() / users[:, None] / np.maximum(items, 1))
+    np.testing.assert_allclose(found.strength, strength[:4] / strength[0], rtol=1e-3)
+    overlap = np.linalg.svd(vectors[:4] @ found.vectors.numpy())[1]
+    np.testing.assert_allclose(overlap, 1, atol=1e-3)
+
+
+def test_users_in_blocks_change_nothing(groups: sparse.csr_array, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit_filter(groups, SMALL, seed=1).scores(groups)
+    monkeypatch.setattr(graph_filter, "ROWS", 64)
+    torch.testing.assert_close(fit_filter(groups, SMALL, seed=1).scores(groups), whole, rtol=1e-3, atol=1e-3)
+
+
+def test_the_same_matrix_and_seed_give_the_same_bytes(groups: sparse.csr_array) -> None:
+    first, second = (fit_filter(groups, SMALL, seed=1) for _ in range(2))
+    assert torch.equal(first.items, second.items)
+    assert torch.equal(first.taste, second.taste)
+
+
+def test_more_dimensions_than_there_are_items_do_no_harm(groups: sparse.csr_array) -> None:
+    fitted = fit_filter(groups, replace(SMALL, dimension=500), seed=1)
+    assert fitted.items.shape == (80, 80)
+    assert torch.isfinite(fitted.scores(groups)).all()
+
+
+def test_an_item_and_a_user_without_anything_get_numbers(groups: sparse.csr_array) -> None:
+    empty = sparse.csr_array(sparse.block_diag([groups, sparse.csr_array((1, 1))]))
+    scores = fit_filter(empty, SMALL, seed=1).scores(empty)
+    assert torch.isfinite(scores).all()
+    assert not scores[-1].any()
+
+
+def test_a_search_betters_a_bad_start_within_its_trials(groups: sparse.csr_array, caplog) -> None:
+    caplog.set_level("INFO", logger="nightshift.models")
+    bad = Shape(dimension=16, slope=-1.0, popularity=1.5)
+    chosen = choose_shape(groups, seed=1, start=bad, trials=15)
+    trials = [float(record.args[1]) for record in caplog.records]
+    assert len(trials) <= 16
+    assert max(trials) > trials[0]
+    assert chosen != bad
+    assert choose_shape(groups, seed=1, start=bad, trials=0) == bad
