@@ -39,8 +39,10 @@ def infer(night: Night) -> dict[str, Any]:
     lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), night)
     popular = lists_for(RecentPopularity(), snapshot, [""], night).drop(columns="user_id")
     rules = Rules(Coded(snapshot), night.settings.lists)
-    two_tower, index = (model.two_tower, model.index) if isinstance(model, TwoStage) else (None, None)
-    similar = similar_items(rules, two_tower, index)
+    if isinstance(model, TwoStage) and model.indexes:
+        similar = similar_items(rules, model.embeddings["two_tower"], model.indexes["two_tower"])
+    else:
+        similar = similar_items(rules, None, None)
     items = snapshot.items[["item_id", "sellable"]].assign(title=None, kind=None)
     attributes = {name: snapshot.items[name] for name in text_columns(snapshot.items, "item_id")}
     items = items.assign(**attributes).astype({"title": "string", "kind": "string"})
@@ -62,16 +64,16 @@ def infer(night: Night) -> dict[str, Any]:
 
 
 def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> Recommender:
-    """The model that the verdict names. The night's index is of the new model; for a champion another one is built."""
+    """The model that the verdict names. The night's indexes are of the new model; for a champion others are built."""
     served = verdict["served"]
     model = load_recommender(night.home / served["folder"], served["kind"], night.settings)
     if not isinstance(model, TwoStage):
         return model
-    accepted = bool(verdict["accepted"])
-    index = (
-        load_index(night.folder / "index") if accepted else index_for(model.two_tower, Coded(snapshot), night.settings)
-    )
-    return replace(model, index=index)
+    coded, folder = Coded(snapshot), night.folder / "index"
+    if verdict["accepted"]:
+        return replace(model, indexes={source: load_index(folder / source) for source in model.embeddings})
+    indexes = {source: index_for(found, coded, night.settings) for source, found in model.embeddings.items()}
+    return replace(model, indexes=indexes)
 
 
 def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], night: Night) -> pd.DataFrame:

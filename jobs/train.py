@@ -2,9 +2,9 @@
 
     python -m jobs.train --run-date 2011-11-30
 
-Leaves model/ (two_tower/ serves, holdout/two_tower/ is the one tested, ranker/ is both's) and train.json: parameters,
-curves, and every model's metrics on the same users. Where there is too little to learn from yet, it leaves the
-baselines' metrics only, and one of those will serve.
+Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's) and train.json:
+parameters, curves, and every model's metrics on the same users. Where there is too little to learn from yet, it leaves
+the baselines' metrics only, and one of those will serve.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
 from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.recommender import Recommender
+from nightshift.models.two_tower import best_device
 from nightshift.ranking.audit import TrainingAudit
 from nightshift.ranking.rerank import Reranked
 from nightshift.ranking.training import Trained, train_two_stage
@@ -46,7 +47,7 @@ def train(night: Night) -> dict[str, Any]:
     _, middle, late = snapshots
     models: dict[str, Recommender] = {baseline.kind: baseline() for baseline in BASELINES}
     if trained:
-        models["two_tower"] = trained.holdout.two_tower
+        models |= trained.holdout.embeddings
         models["two_stage"] = trained.holdout
         models["two_stage_reranked"] = Reranked(trained.holdout, settings.lists)  # what the rules cost
     truth = labels(interactions, middle.as_of, late.as_of, known=middle)
@@ -63,7 +64,7 @@ def train(night: Night) -> dict[str, Any]:
         "metrics": test.metrics,
         "parts": trained.seconds if trained else {},
         "importance": trained.holdout.ranker.importance() if trained else {},
-        "device": trained.serving.two_tower.device.type if trained else None,
+        "device": best_device().type if trained else None,
         "users": len(late.users),
         "items": len(late.items),
         "tables": tables,
@@ -92,7 +93,7 @@ def learn(
 
 def parameters(settings: Settings) -> dict[str, Any]:
     """All settings that shape a model, flat."""
-    sections = ("two_tower", "ranker", "candidates", "index", "evaluation")
+    sections = ("two_tower", "graph_filter", "ranker", "candidates", "index", "evaluation")
     named = {f"{name}.{key}": value for name in sections for key, value in getattr(settings, name).model_dump().items()}
     return {"seed": settings.seed, **named}
 

@@ -28,8 +28,9 @@ def settings(**sections: dict[str, Any]) -> Settings:
     """Small and quick, one thread."""
     small: dict[str, dict[str, Any]] = {
         "two_tower": {"dimension": 16, "epochs": 20, "batch_baskets": 32, "title_buckets": 256, "context_items": 10},
+        "graph_filter": {"dimension": 16},
         "ranker": {"trees": 60, "min_leaf": 20},
-        "candidates": {"two_tower": 15, "cooccurrence": 10, "repeat": 20, "trending": 10},
+        "candidates": {"two_tower": 15, "graph_filter": 15, "cooccurrence": 10, "repeat": 20, "trending": 10},
         "evaluation": {"k": 10, "min_users": 10},
         "lists": {"size": 10},
     }

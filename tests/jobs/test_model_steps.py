@@ -105,7 +105,9 @@ def test_training_leaves_curves_and_what_it_read(night):
 
 def test_the_index_holds_what_can_be_sold(night):
     summary = night.read_json("build_index")
-    assert (summary["items"], summary["items_known"], summary["recall"]) == (41, 43, 1)
+    assert summary["indexes"].keys() == {"graph_filter", "two_tower"}
+    for found in summary["indexes"].values():
+        assert (found["items"], found["items_known"], found["recall"]) == (41, 43, 1)
 
 
 def test_the_verdict_names_who_serves_and_all_figures(night):
@@ -193,7 +195,7 @@ def test_on_a_first_day_a_baseline_serves(night):
 def test_an_index_that_misses_stops_the_night(night, monkeypatch):
     monkeypatch.setattr("nightshift.retrieval.index.ItemIndex.recall_at", lambda *_: 0.9)
     kept = content(night.folder / "index")
-    with pytest.raises(GateError, match=r"finds 0\.9000 of the 100 true neighbours, 0\.95 are asked for"):
+    with pytest.raises(GateError, match=r"index of graph_filter finds 0\.9000 of the 100 true neighbours, 0\.95 are"):
         build_index(night)
     assert content(night.folder / "index") == kept
 
@@ -205,7 +207,7 @@ def test_an_index_without_an_item_stops_the_night(night, monkeypatch):
 
     monkeypatch.setattr("jobs.build_index.load_snapshot", nothing_to_sell)
     kept = content(night.folder / "index")
-    with pytest.raises(GateError, match=r"that the model knows 0 can be sold tonight, .* Look at lists\.sellable"):
+    with pytest.raises(GateError, match=r"that graph_filter knows 0 can be sold tonight, .* Look at lists\.sellable"):
         build_index(night)
     assert content(night.folder / "index") == kept
 

@@ -18,7 +18,7 @@ from tests import shop
 
 @pytest.fixture(scope="module")
 def model() -> TwoTower:
-    return shop.trained().serving.two_tower
+    return shop.trained().serving.embeddings["two_tower"]
 
 
 def files(model: TwoTower, folder: Path) -> dict[str, bytes]:

@@ -173,8 +173,9 @@ def summaries() -> dict[str, dict[str, Any]]:
         "build_features": {"seconds": 31.4, "peak_mib": 420, "tables": {"user_features": 12, "item_features": 12}},
         "train": {"seconds": 38.9, "peak_mib": 1210, "params": {"dimension": 64, "epochs": 4, "learning_rate": 0.003},
                   "curves": {"two_tower loss": bell, "ranker ndcg": [[at, 0.3 - 0.2 / at] for at in range(1, 60)]}},
-        "build_index": {"seconds": 1.2, "peak_mib": 350, "recall": 0.9931, "kind": "hnsw", "items": 2671,
-                        "dimension": 64},
+        "build_index": {"seconds": 1.2, "peak_mib": 350, "recall": 0.9931, "indexes": {
+            "graph_filter": {"kind": "flat", "items": 2671, "dimension": 256, "recall": 1.0},
+            "two_tower": {"kind": "hnsw", "items": 2671, "dimension": 64, "recall": 0.9931}}},
         "evaluate": {"seconds": 9.4, "peak_mib": 600},
         "infer": {"seconds": 11.8, "peak_mib": 700},
         "validate_lists": {"seconds": 2.7, "peak_mib": 300},

@@ -5,15 +5,13 @@ import pytest
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
 from nightshift.ranking.candidates import Retriever
-from nightshift.ranking.two_stage import brought_by
-from nightshift.retrieval.index import index_for
+from nightshift.ranking.two_stage import brought_by, retriever_for
 from tests import shop
 
 
 @pytest.fixture(scope="module")
 def retriever() -> Retriever:
-    coded, model = Coded(shop.snapshots()[1]), shop.trained().holdout.two_tower
-    return Retriever(coded, model, index_for(model, coded, shop.settings()), shop.settings().candidates)
+    return retriever_for(shop.trained().holdout.embeddings, Coded(shop.snapshots()[1]), shop.settings())
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def test_each_source_brings_as_many_as_it_may_ranked_from_one(retriever, candida
         most = getattr(retriever.counts, source)
         assert (ranks.max() == ranks.size()).all()
         assert ranks.size().max() <= most
-        if source in ("two_tower", "trending"):
+        if source in ("graph_filter", "two_tower", "trending"):
             assert (ranks.size() == most).all()
 
 
@@ -43,13 +41,14 @@ def test_every_candidate_was_brought_by_somebody(candidates):
     assert (ranks.to_numpy()[np.arange(len(ranks)), best] == ranks.min(axis=1)).all()
 
 
-def test_the_two_tower_scores_what_others_brought_as_well(retriever, candidates):
-    model, coded = retriever.two_tower, retriever.coded
+@pytest.mark.parametrize("source", ["graph_filter", "two_tower"])
+def test_an_embedding_scores_what_others_brought_as_well(retriever, candidates, source):
+    model, coded = retriever.embeddings[source], retriever.coded
     ids, vectors = model.item_vectors()
     users = model.user_vectors(coded.snapshot, coded.users)
     place = pd.Index(ids).get_indexer(coded.item_ids[candidates["item"]])
     expected = (users[candidates["row"]] * vectors[place]).sum(axis=1)
-    np.testing.assert_allclose(candidates["two_tower_score"], expected, atol=1e-5)
+    np.testing.assert_allclose(candidates[f"{source}_score"], expected, atol=1e-5)
 
 
 def test_the_planted_co_purchase_is_a_candidate(retriever):

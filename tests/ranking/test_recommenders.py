@@ -16,7 +16,8 @@ from tests import shop
 
 MODELS = {  # by the name that tests are shown with
     **{kind.kind: kind for kind in BASELINES},
-    "two_tower": lambda: shop.trained().holdout.two_tower,
+    "two_tower": lambda: shop.trained().holdout.embeddings["two_tower"],
+    "graph_filter": lambda: shop.trained().holdout.embeddings["graph_filter"],
     "two_stage": lambda: shop.trained().holdout,
     "reranked": lambda: Reranked(shop.trained().holdout, shop.settings().lists),
 }
@@ -24,7 +25,7 @@ MODELS = {  # by the name that tests are shown with
 
 UNRULED = [name for name in MODELS if name != "reranked"]
 PERSONAL = [name for name in MODELS if not name.endswith("popularity")]
-REGISTERED = [name for name in UNRULED if name != "two_tower"]
+REGISTERED = [name for name in UNRULED if name not in ("two_tower", "graph_filter")]
 
 
 @pytest.fixture(params=MODELS, scope="module")

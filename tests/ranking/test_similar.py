@@ -14,7 +14,7 @@ def similar(request):
     rules = Rules(Coded(shop.snapshots()[2]), settings.lists)
     if request.param == "baseline":
         return similar_items(rules, None, None)
-    model = shop.trained().serving.two_tower
+    model = shop.trained().serving.embeddings["two_tower"]
     return similar_items(rules, model, index_for(model, rules.coded, settings))
 
 

@@ -185,6 +185,19 @@ class TwoTower(Section):
     title_buckets: PositiveInt = 8192  # hash buckets for title words and item attributes
 
 
+class GraphFilter(Section):
+    """See nightshift.models.graph_filter.Shape; the defaults are what was best on validation splits of several sets."""
+
+    dimension: PositiveInt = 256  # of the embeddings
+    half_life_days: float = Field(default=60.0, gt=0)  # a purchase this much older counts half as much
+    user_degree: float = Field(default=0.3, ge=0, le=1)  # how much less an item tells of users who have many
+    item_degree: float = Field(default=0.45, ge=0, le=1)  # and of items that many have
+    history: float = Field(default=0.4, ge=0, le=1)  # how much less frequent items count in a user's history
+    popularity: float = Field(default=0.4, ge=0, le=1)  # how much more readily they are shown
+    slope: float = Field(default=0.25, ge=-1, le=2)  # how much more the strong directions count; 0: all alike
+    sharpening: float = Field(default=0.3, ge=0, le=1)  # how much of the strongest is taken back
+
+
 class Ranker(Section):
     trees: PositiveInt = 150  # boosting rounds
     leaves: PositiveInt = 15  # of a tree, at most
@@ -204,7 +217,8 @@ class Index(Section):
 class Candidates(Section):
     """How many candidates each source may bring for a user."""
 
-    two_tower: PositiveInt = 80  # nearest by embedding
+    two_tower: PositiveInt = 80  # nearest by the two-tower model's embedding
+    graph_filter: PositiveInt = 80  # nearest by the graph filter's
     cooccurrence: PositiveInt = 50  # bought together with what the user bought
     repeat: PositiveInt = 100  # bought by the user before
     trending: PositiveInt = 40  # popular of late
@@ -328,7 +342,8 @@ class Settings(Section):
     lake: Lake = Lake()
     features: Features = Features()  # what is counted, and over how long
     evaluation: Evaluation = Evaluation()
-    two_tower: TwoTower = TwoTower()  # the retrieval model and its training
+    two_tower: TwoTower = TwoTower()  # the retrieval model that is trained
+    graph_filter: GraphFilter = GraphFilter()  # the retrieval model in closed form
     ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
     index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()

@@ -16,7 +16,7 @@ from nightshift.models.coded import Coded
 from nightshift.models.rows import ranked
 
 COLUMNS = ["user_id", "rank", "item_id", "score", "source"]
-SOURCES = ("repeat", "cooccurrence", "two_tower", "trending")
+SOURCES = ("repeat", "cooccurrence", "graph_filter", "two_tower", "trending")
 """Where an entry of a list can come from; of two that rank it alike, the one named first here is given."""
 
 RECENT_DAYS = 28  # "this month", in `trending` and in the recent popularity baseline

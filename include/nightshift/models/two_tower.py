@@ -20,11 +20,10 @@ from nightshift.features.snapshot import Snapshot
 from nightshift.models.attributes import Scale, bags
 from nightshift.models.baskets import steps
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import NOTHING, Entries, ModelFileError, lists_of, popular
-from nightshift.models.rows import expand, ranked
+from nightshift.models.nearest import BLOCK, recommended
+from nightshift.models.recommender import ModelFileError
+from nightshift.models.rows import expand
 from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
-
-BLOCK = 1024  # users at a time
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,7 @@ class TwoTower:
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. Exact search, for comparisons; the nightly lists come from an index and a ranker."""
-        coded = Coded(snapshot)
-        places = self.places(coded)
-        items = np.flatnonzero(coded.sellable & (places >= 0))
-        vectors = self.item_vectors()[1][places[items]]
-        users = coded.user_positions(user_ids)
-        known = np.flatnonzero(users >= 0)
-        found = [NOTHING]
-        for begin in range(0, len(known) if len(items) else 0, BLOCK):
-            rows = known[begin : begin + BLOCK]
-            scores = self.vectors_at(coded, users[rows], places) @ vectors.T
-            best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores.ravel(), k)
-            row, column = np.divmod(best, len(items))
-            found.append(Entries.of(rows[row], items[column], scores[row, column], "two_tower"))
-        return lists_of(coded, user_ids, Entries.joined(found), k, popular(coded))
+        return recommended(self, self.kind, snapshot, user_ids, k)
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors` and `model.json`; the same model gives the same bytes."""

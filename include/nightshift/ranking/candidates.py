@@ -1,7 +1,8 @@
-"""What a user might want next: the best of four sources merged, with each source's score and rank."""
+"""What a user might want next: the best of five sources merged, with each source's score and rank."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +12,13 @@ import pandas as pd
 from nightshift.config.settings import Candidates
 from nightshift.models.baselines import bought
 from nightshift.models.coded import Coded
+from nightshift.models.nearest import Embedding
 from nightshift.models.recommender import SOURCES, Popular, popular
 from nightshift.models.rows import find, ranked
-from nightshift.models.two_tower import TwoTower
 from nightshift.retrieval.index import ItemIndex, rows_of
+
+Brought = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, items, ranks
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 HALF_LIFE_DAYS = 90.0
 """A recent item this much older says half as much through what it is bought with."""
@@ -25,15 +29,17 @@ class Retriever:
     """The sources, over one snapshot. Only items that are sellable in it are candidates.
 
     Attributes:
-        two_tower: may be older than the snapshot: items it does not know have a `two_tower_score` of 0.
-        index: over vectors of `two_tower`.
+        embeddings: by source; may be older than the snapshot: items that one does not know have a score of 0 by it.
+        indexes: over the vectors of each.
         counts: the most that each source may bring.
+        context: how many recent items co-occurrence starts from.
     """
 
     coded: Coded
-    two_tower: TwoTower
-    index: ItemIndex
+    embeddings: Mapping[str, Embedding]
+    indexes: Mapping[str, ItemIndex]
     counts: Candidates
+    context: int
 
     def candidates(self, users: np.ndarray) -> pd.DataFrame:
         """Candidates of the users at these positions (-1, not known: only what is trending).
@@ -44,17 +50,15 @@ class Retriever:
             where the source did not bring it).
         """
         width = len(self.coded.items)
-        vectors = self.two_tower.vectors_at(self.coded, users, self._place)
-        related = (
-            self.coded.recent(users, self.two_tower.about["context_items"], HALF_LIFE_DAYS) @ self.coded.cooccurrence
-        )
+        near = {source: self._by_embedding(source, users) for source in self.embeddings}
+        related = self.coded.recent(users, self.context, HALF_LIFE_DAYS) @ self.coded.cooccurrence
         related.sort_indices()
         related_rows = np.repeat(np.arange(len(users)), np.diff(related.indptr))
         own = bought(self.coded, users)
         brought = {
             "repeat": _best(*own, self.counts.repeat),
             "cooccurrence": self._best_sellable(related_rows, related.indices, related.data, self.counts.cooccurrence),
-            "two_tower": self._nearest(vectors, users),
+            **{source: brought for source, (brought, _) in near.items()},
             "trending": self._trending(len(users)),
         }
         keys = {source: row * width + item for source, (row, item, _) in brought.items()}
@@ -63,7 +67,7 @@ class Retriever:
         scores = {
             "repeat": _looked_up(merged, own[0] * width + own[1], own[2]),
             "cooccurrence": _looked_up(merged, related_rows * width + related.indices, related.data),
-            "two_tower": np.einsum("nd,nd->n", vectors[row], self._vectors[self._place[item]]),
+            **{source: score(row, item) for source, (_, score) in near.items()},
             "trending": self._trend[item],
         }
         columns: dict[str, np.ndarray] = {"row": row, "item": item}
@@ -85,39 +89,49 @@ class Retriever:
         scores[self.popular.items] = self.popular.scores
         return scores
 
-    @cached_property
-    def _vectors(self) -> np.ndarray:
-        """Item vectors of the model, and a row of zeros for items that it does not know."""
-        vectors = self.two_tower.item_vectors()[1]
-        return np.concatenate([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
-
-    @cached_property
-    def _place(self) -> np.ndarray:
-        return self.two_tower.places(self.coded)
-
-    @cached_property
-    def _indexed(self) -> np.ndarray:
-        return rows_of(self.index, self.coded.items)
-
-    def _nearest(self, vectors: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _by_embedding(self, source: str, users: np.ndarray) -> tuple[Brought, Score]:
+        """What an index finds for the users, and the score of any candidate (row, item)."""
+        space = self._spaces[source]
+        vectors = space.model.vectors_at(self.coded, users, space.place)
         known = np.flatnonzero(users >= 0)
-        found, scores = self.index.search(vectors[known], self.counts.two_tower)
-        items = self._indexed[found].ravel()
-        return self._best_sellable(np.repeat(known, found.shape[1]), items, scores.ravel(), self.counts.two_tower)
+        most = getattr(self.counts, source)
+        found, scores = space.index.search(vectors[known], most)
+        items = space.indexed[found].ravel()
+        brought = self._best_sellable(np.repeat(known, found.shape[1]), items, scores.ravel(), most)
+        return brought, lambda row, item: np.einsum("nd,nd->n", vectors[row], space.vectors[space.place[item]])
 
-    def _best_sellable(
-        self, rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @cached_property
+    def _spaces(self) -> dict[str, _Space]:
+        return {source: _Space.of(self.coded, model, self.indexes[source]) for source, model in self.embeddings.items()}
+
+    def _best_sellable(self, rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int) -> Brought:
         keep = (items >= 0) & self.coded.sellable[items]
         return _best(rows[keep], items[keep], scores[keep], k)
 
-    def _trending(self, users: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _trending(self, users: int) -> Brought:
         items = self.popular.items[: self.counts.trending]
         rank = np.tile(np.arange(1, len(items) + 1), users)
         return np.repeat(np.arange(users), len(items)), np.tile(items, users), rank
 
 
-def _best(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _Space:
+    """A model's item vectors over a snapshot, with a row of zeros for the items that it does not know, and an index."""
+
+    model: Embedding
+    index: ItemIndex
+    vectors: np.ndarray
+    place: np.ndarray
+    indexed: np.ndarray
+
+    @classmethod
+    def of(cls, coded: Coded, model: Embedding, index: ItemIndex) -> _Space:
+        vectors = model.item_vectors()[1]
+        vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
+        return cls(model, index, vectors, model.places(coded), rows_of(index, coded.items))
+
+
+def _best(rows: np.ndarray, items: np.ndarray, scores: np.ndarray, k: int) -> Brought:
     order, rank = ranked(rows, items, scores, k)
     return rows[order], items[order], rank
 

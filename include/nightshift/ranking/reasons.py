@@ -15,6 +15,7 @@ CONTEXT = 50  # recent items in which the other half of "bought together" is loo
 PLAIN = {
     "trending": "Popular this month",
     "two_tower": "Matches your recent purchases",
+    "graph_filter": "Chosen by customers who buy what you buy",
     "cooccurrence": "Often bought with your recent purchases",
     "repeat": "You bought this before",
     "pinned": "Selected for you by the shop",

@@ -1,29 +1,29 @@
-"""For every item the items like it: near in the two-tower's space, else bought in the same baskets, else popular."""
+"""For every item the items like it: near in an embedding's space, else bought in the same baskets, else popular."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from nightshift.models.nearest import Embedding
 from nightshift.models.recommender import NOTHING, Entries, Popular, lists_of, popular
 from nightshift.models.rows import top_of_rows
-from nightshift.models.two_tower import TwoTower
 from nightshift.ranking.rerank import Rules
 from nightshift.retrieval.index import ItemIndex, rows_of
 
 
-def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | None) -> pd.DataFrame:
+def similar_items(rules: Rules, model: Embedding | None, index: ItemIndex | None) -> pd.DataFrame:
     """The items most like each item, as many as the settings say, only such as may be in a list.
 
     Args:
-        two_tower, index: both, or none where a baseline serves.
+        model, index: both, or none where a baseline serves; the vectors are of one length.
 
     Returns:
         item_id (every item, sorted), rank (int32 from 1), similar_id, score (float64, falling with rank).
     """
     coded, settings = rules.coded, rules.settings
     k = settings.similar + 1  # an item is found among those like it, and dropped at the end
-    near = _near(rules, two_tower, index, k) if two_tower and index else NOTHING
+    near = _near(rules, model, index, k) if model and index else NOTHING
     rest = np.setdiff1d(np.arange(len(coded.items)), near.row)
     row, item, score, _ = top_of_rows(coded.cooccurrence[rest], k, rules.allowed)
     linked = Entries.of(rest[row], item, score, "cooccurrence")
@@ -38,11 +38,11 @@ def similar_items(rules: Rules, two_tower: TwoTower | None, index: ItemIndex | N
     return kept.reset_index(drop=True)
 
 
-def _near(rules: Rules, two_tower: TwoTower, index: ItemIndex, k: int) -> Entries:
+def _near(rules: Rules, model: Embedding, index: ItemIndex, k: int) -> Entries:
     """Nearest neighbours in the index of every item that the model knows, itself among them."""
-    places = two_tower.places(rules.coded)
+    places = model.places(rules.coded)
     known = np.flatnonzero(places >= 0)
-    found, score = index.search(two_tower.item_vectors()[1][places[known]], k + len(rules.settings.banned_items))
+    found, score = index.search(model.item_vectors()[1][places[known]], k + len(rules.settings.banned_items))
     item = rows_of(index, rules.coded.items)[found].ravel()
     keep = (item >= 0) & rules.allowed[item]
     return Entries.of(np.repeat(known, found.shape[1])[keep], item[keep], score.ravel()[keep], "two_tower")

@@ -2,18 +2,19 @@
 
     ranker cut-off        test cut-off          run date
     ------ T1 ----------------- T0 ---------------- R
-    fit two-tower | labels: fit the ranker | the test | serve
-                    refresh two-tower ---> | refresh ---> |
+    fit vectors | labels: fit the ranker | the test | serve
+                  refresh vectors -----> | refresh ---> |
 
 The ranker learns from candidates that knew nothing after T1, and labels of (T1, T0]. The tested model knows nothing
-after T0. The serving model differs from it by the two-tower's refresh to R only.
+after T0. The serving model differs from it by the vectors' refresh to R only: the two-tower model goes on from the one
+before, the graph filter, which takes seconds, is fitted anew.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,13 +25,12 @@ from nightshift.config import Settings
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
 from nightshift.models.fitting import Curve, fit
+from nightshift.models.graph_model import fit_graph
+from nightshift.models.nearest import VectorModel
 from nightshift.models.rows import find
-from nightshift.models.two_tower import TwoTower
-from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
-from nightshift.ranking.two_stage import FOLDERS, TwoStage
-from nightshift.retrieval.index import index_for
+from nightshift.ranking.two_stage import FOLDERS, TwoStage, retriever_for, save_embeddings
 
 log = logging.getLogger("nightshift.ranking")
 
@@ -54,9 +54,9 @@ class Trained:
     seconds: dict[str, float]
 
     def save(self, folder: Path) -> None:
-        """Write `two_tower/`, `holdout/two_tower/` and `ranker/`."""
+        """Write a folder an embedding, the same under `holdout/`, and `ranker/`."""
         self.serving.save(folder)
-        self.holdout.two_tower.save(folder / FOLDERS["holdout"])
+        save_embeddings(self.holdout.embeddings, folder / FOLDERS["holdout"])
 
 
 def train_two_stage(
@@ -81,32 +81,39 @@ def train_two_stage(
     clock = _Clock()
     first, curve = fit(early, interactions, settings)
     clock.lap("two_tower")
-    ranker = train_ranker(first, early, ranker_labels, settings, audit)
+    graphs = [fit_graph(snapshot, settings) for snapshot in snapshots]
+    clock.lap("graph_filter")
+    ranker = train_ranker({"graph_filter": graphs[0], "two_tower": first}, early, ranker_labels, settings, audit)
     clock.lap("ranker")
     tested, tested_curve = fit(middle, interactions, settings, warm_start=first)
     serving, serving_curve = fit(late, interactions, settings, warm_start=tested)
     clock.lap("refresh")
-    holdout = TwoStage(tested, ranker, settings.candidates, settings)
+    holdout = TwoStage({"graph_filter": graphs[1], "two_tower": tested}, ranker, settings.candidates, settings)
+    served = replace(holdout, embeddings={"graph_filter": graphs[2], "two_tower": serving})
     curves = {"two_tower_loss": curve, "holdout_refresh_loss": tested_curve, "serving_refresh_loss": serving_curve}
-    return Trained(holdout, replace(holdout, two_tower=serving), curves, clock.seconds)
+    return Trained(holdout, served, curves, clock.seconds)
 
 
 def train_ranker(
-    two_tower: TwoTower, snapshot: Snapshot, labels: pd.DataFrame, settings: Settings, audit: Audit | None = None
+    embeddings: Mapping[str, VectorModel],
+    snapshot: Snapshot,
+    labels: pd.DataFrame,
+    settings: Settings,
+    audit: Audit | None = None,
 ) -> Ranker:
     """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels.
 
     Raises:
-        ValueError: the two-tower model has seen more than the snapshot.
+        ValueError: an embedding has seen more than the snapshot.
         NothingToLearnError: no candidate came true.
     """
-    if two_tower.as_of > snapshot.as_of:
-        raise ValueError(f"the two-tower model has seen {two_tower.as_of}, the candidates are as of {snapshot.as_of}")
+    for source, model in embeddings.items():
+        if model.as_of > snapshot.as_of:
+            raise ValueError(f"{source} has seen {model.as_of}, the candidates are as of {snapshot.as_of}")
     coded = Coded(snapshot)
     users = np.unique(coded.user_positions(labels["user_id"].to_numpy()))
     users = users[users >= 0]
-    retriever = Retriever(coded, two_tower, index_for(two_tower, coded, settings), settings.candidates)
-    candidates = retriever.candidates(users)
+    candidates = retriever_for(embeddings, coded, settings).candidates(users)
     width = len(coded.items)
     truth = coded.user_positions(labels["user_id"].to_numpy()) * width + coded.items.get_indexer(labels["item_id"])
     keys = users[candidates["row"].to_numpy()] * width + candidates["item"].to_numpy()

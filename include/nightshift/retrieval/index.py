@@ -20,7 +20,7 @@ from nightshift.config import Settings
 
 if TYPE_CHECKING:
     from nightshift.models.coded import Coded
-    from nightshift.models.two_tower import TwoTower
+    from nightshift.models.nearest import Embedding
 
 log = logging.getLogger("nightshift.retrieval")
 
@@ -74,7 +74,7 @@ class ItemIndex:
 
 
 def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -> ItemIndex:
-    """Index items by their vectors: float32 (items, dimension), L2 normalised. On the GPU where FAISS has one.
+    """Index items by their vectors: float32 (items, dimension). On the GPU where FAISS has one.
 
     The graph of HNSW is built by one thread: with more, the order of insertion, and so the graph, would be chance.
     """
@@ -93,11 +93,11 @@ def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -
     return ItemIndex(index, item_ids, "hnsw")
 
 
-def index_for(two_tower: TwoTower, coded: Coded, settings: Settings) -> ItemIndex:
+def index_for(model: Embedding, coded: Coded, settings: Settings) -> ItemIndex:
     """An index over the items that the model knows and the snapshot can sell."""
-    places = two_tower.places(coded)
+    places = model.places(coded)
     items = np.flatnonzero(coded.sellable & (places >= 0))
-    return build_index(coded.item_ids[items], two_tower.item_vectors()[1][places[items]], settings)
+    return build_index(coded.item_ids[items], model.item_vectors()[1][places[items]], settings)
 
 
 def load_index(folder: Path) -> ItemIndex:

@@ -70,9 +70,10 @@ def _rows(ingest: Mapping[str, Any]) -> dict[str, int] | None:
 def _index(summary: Mapping[str, Any], min_recall: float) -> dict[str, Any]:
     if summary.get("recall") is None:
         return {}
-    facts = [str(summary["kind"])] if summary.get("kind") else []
-    named = {"items": "items", "dimension": "dimensions"}
-    facts += [f"{number(summary[name])} {noun}" for name, noun in named.items() if summary.get(name) is not None]
+    facts = [
+        f"{words(source)}: {found['kind']}, {number(found['items'])} items of {number(found['dimension'])} dimensions"
+        for source, found in (summary.get("indexes") or {}).items()
+    ]
     return {"recall": summary["recall"], "min_recall": summary.get("min_recall", min_recall), "facts": facts}
 
 
