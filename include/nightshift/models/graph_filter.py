@@ -9,6 +9,7 @@ are inner products, so that an index of items serves them, and a user is a sum o
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -140,4 +141,6 @@ def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
 def _tensor(matrix: sparse.csr_array) -> torch.Tensor:
     begins, columns = (torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data.astype(np.float32))
-    return torch.sparse_csr_tensor(begins, columns, values, size=list(matrix.shape), check_invariants=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")  # its products are all that is used
+        return torch.sparse_csr_tensor(begins, columns, values, size=list(matrix.shape), check_invariants=False)
