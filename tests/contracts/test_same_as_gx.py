@@ -156,9 +156,10 @@ def test_a_key_beyond_the_memory_is_spilled_and_the_spill_is_gone_afterwards(tmp
     pd.DataFrame({"id": np.char.add("a-rather-long-key-of-an-event-", keys.astype(str))}).to_parquet(
         tmp_path / "1.parquet"
     )
-    with connection(tmp_path / "spill", "48MB", 1) as con:
+    spill = tmp_path / "a night that left nothing yet" / "spill"
+    with connection(spill, "48MB", 1) as con:
         (figures,) = measure(con, load_suite("rows"), [tmp_path / "1.parquet"], {})
     assert isinstance(figures, dict), figures
     assert figures["column_values.unique.unexpected_count"] == 0
     assert figures["table.row_count"] == len(keys)
-    assert not (tmp_path / "spill").exists()
+    assert not spill.exists()

@@ -37,6 +37,7 @@ def connection(scratch: Path, memory: str, threads: int) -> Iterator[duckdb.Duck
     config: dict[str, Any] = {"memory_limit": memory, "temp_directory": str(scratch), "preserve_insertion_order": False}
     if threads:
         config["threads"] = threads
+    scratch.parent.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder only, and only when it spills
     with duckdb.connect(config=config) as con:
         try:
             yield con
