@@ -1,8 +1,7 @@
-"""One warm Spark for the whole test session, which a test that needs none never starts; and the longest files first."""
+"""One warm Spark for the whole test session; a test that needs none never starts it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,15 +19,6 @@ TINY = {  # rows are few here: compile nothing, plan once
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
 }
-
-
-LONGEST = ("test_erase_user.py", "test_whole_night.py")  # of those with many tests
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take minutes, which are those of few tests: the last to end would be waited for."""
-    tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.name not in LONGEST, tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")
