@@ -17,7 +17,7 @@ from jobs import command
 from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.coded import Coded
-from nightshift.models.nearest import Embedding
+from nightshift.models.nearest import VectorModel
 from nightshift.ranking.two_stage import load_embeddings
 from nightshift.retrieval.index import gpus, index_for
 from nightshift.runs import GateError, Night
@@ -48,7 +48,7 @@ def build_index(night: Night) -> dict[str, Any]:
 
 
 def indexed(
-    night: Night, source: str, model: Embedding, coded: Coded, user_ids: np.ndarray, folder: Path
+    night: Night, source: str, model: VectorModel, coded: Coded, user_ids: np.ndarray, folder: Path
 ) -> dict[str, Any]:
     """Build, measure and keep the index of one model's vectors. Returns its figures.
 

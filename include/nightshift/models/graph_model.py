@@ -5,16 +5,12 @@ A purchase counts half as much after each half-life. A user's vector is a sum ov
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from scipy import sparse
@@ -24,14 +20,14 @@ from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
 from nightshift.models.fitting import NothingToLearnError, reproducible
 from nightshift.models.graph_filter import GraphFilter, Shape, fit_filter
-from nightshift.models.nearest import recommended
+from nightshift.models.nearest import VectorModel
 from nightshift.models.recommender import ModelFileError
 from nightshift.models.rows import expand
 from nightshift.runs import code_version
 
 
 @dataclass(frozen=True)
-class GraphModel:
+class GraphModel(VectorModel):
     """A fitted model.
 
     Attributes:
@@ -45,36 +41,14 @@ class GraphModel:
 
     kind = "graph_filter"
 
-    @property
-    def as_of(self) -> dt.date:
-        """The last day it has learnt from."""
-        return dt.date.fromisoformat(self.about["as_of"])
-
-    @cached_property
-    def vocabulary(self) -> pd.Index:
-        return pd.Index(self.item_ids)
-
     def item_vectors(self) -> tuple[np.ndarray, np.ndarray]:
         """Item ids, sorted, and their vectors: float32 (items, dimension), of any length."""
         return self.item_ids, self.fitted.items.numpy()
-
-    def user_vectors(self, snapshot: Snapshot, user_ids: Sequence[str]) -> np.ndarray:
-        """Float32 (users, dimension), from what `snapshot` knows of each; of a new user, zeros."""
-        coded = Coded(snapshot)
-        return self.vectors_at(coded, coded.user_positions(user_ids), self.places(coded))
-
-    def places(self, coded: Coded) -> np.ndarray:
-        """Where each item of a snapshot lies in the vocabulary; -1 for one that the model does not know."""
-        return self.vocabulary.get_indexer(coded.items)
 
     def vectors_at(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> np.ndarray:
         """`user_vectors` of the users at these positions (-1: unknown) of a snapshot whose items lie at `places`."""
         matrix = purchases(coded, users, places, len(self.item_ids), self.about["half_life_days"])
         return self.fitted.users(matrix).numpy()
-
-    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
-        """See `Recommender`. Exact search, for comparisons; the nightly lists come from an index and a ranker."""
-        return recommended(self, self.kind, snapshot, user_ids, k)
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors` and `model.json`; the same model gives the same bytes."""

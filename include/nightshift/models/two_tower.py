@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from nightshift.features.snapshot import Snapshot
 from nightshift.models.attributes import Scale, bags
 from nightshift.models.baskets import steps
 from nightshift.models.coded import Coded
-from nightshift.models.nearest import BLOCK, recommended
+from nightshift.models.nearest import BLOCK, VectorModel
 from nightshift.models.recommender import ModelFileError
 from nightshift.models.rows import expand
 from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
 
 
 @dataclass(frozen=True)
-class TwoTower:
+class TwoTower(VectorModel):
     """A fitted model.
 
     Attributes:
@@ -47,30 +42,12 @@ class TwoTower:
     kind = "two_tower"
 
     @property
-    def as_of(self) -> dt.date:
-        """The last day it has learnt from."""
-        return dt.date.fromisoformat(self.about["as_of"])
-
-    @property
     def device(self) -> torch.device:
         return self.raw_items.device
-
-    @cached_property
-    def vocabulary(self) -> pd.Index:
-        return pd.Index(self.item_ids)
 
     def item_vectors(self) -> tuple[np.ndarray, np.ndarray]:
         """Item ids, sorted, and their vectors: float32 (items, dimension), L2 normalised."""
         return self.item_ids, F.normalize(self.raw_items, dim=1).cpu().numpy()
-
-    def user_vectors(self, snapshot: Snapshot, user_ids: Sequence[str]) -> np.ndarray:
-        """Float32 (users, dimension), L2 normalised, from what `snapshot` knows of each: nothing of a new user."""
-        coded = Coded(snapshot)
-        return self.vectors_at(coded, coded.user_positions(user_ids), self.places(coded))
-
-    def places(self, coded: Coded) -> np.ndarray:
-        """Where each item of a snapshot lies in the vocabulary; -1 for one that the model does not know."""
-        return self.vocabulary.get_indexer(coded.items)
 
     def vectors_at(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> np.ndarray:
         """`user_vectors` of the users at these positions (-1: unknown) of a snapshot whose items lie at `places`."""
@@ -80,10 +57,6 @@ class TwoTower:
                 inputs = self._inputs(coded, users[begin : begin + BLOCK], places)
                 parts.append(self.towers.users(self.raw_items, inputs).cpu().numpy())
         return np.concatenate(parts)
-
-    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
-        """See `Recommender`. Exact search, for comparisons; the nightly lists come from an index and a ranker."""
-        return recommended(self, self.kind, snapshot, user_ids, k)
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors` and `model.json`; the same model gives the same bytes."""

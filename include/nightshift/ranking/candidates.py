@@ -12,7 +12,7 @@ import pandas as pd
 from nightshift.config.settings import Candidates
 from nightshift.models.baselines import bought
 from nightshift.models.coded import Coded
-from nightshift.models.nearest import Embedding
+from nightshift.models.nearest import VectorModel
 from nightshift.models.recommender import SOURCES, Popular, popular
 from nightshift.models.rows import find, ranked
 from nightshift.retrieval.index import ItemIndex, rows_of
@@ -36,7 +36,7 @@ class Retriever:
     """
 
     coded: Coded
-    embeddings: Mapping[str, Embedding]
+    embeddings: Mapping[str, VectorModel]
     indexes: Mapping[str, ItemIndex]
     counts: Candidates
     context: int
@@ -118,14 +118,14 @@ class Retriever:
 class _Space:
     """A model's item vectors over a snapshot, with a row of zeros for the items that it does not know, and an index."""
 
-    model: Embedding
+    model: VectorModel
     index: ItemIndex
     vectors: np.ndarray
     place: np.ndarray
     indexed: np.ndarray
 
     @classmethod
-    def of(cls, coded: Coded, model: Embedding, index: ItemIndex) -> _Space:
+    def of(cls, coded: Coded, model: VectorModel, index: ItemIndex) -> _Space:
         vectors = model.item_vectors()[1]
         vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]), dtype=np.float32)])
         return cls(model, index, vectors, model.places(coded), rows_of(index, coded.items))

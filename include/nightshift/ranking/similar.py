@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nightshift.models.nearest import Embedding
+from nightshift.models.nearest import VectorModel
 from nightshift.models.recommender import NOTHING, Entries, Popular, lists_of, popular
 from nightshift.models.rows import top_of_rows
 from nightshift.ranking.rerank import Rules
 from nightshift.retrieval.index import ItemIndex, rows_of
 
 
-def similar_items(rules: Rules, model: Embedding | None, index: ItemIndex | None) -> pd.DataFrame:
+def similar_items(rules: Rules, model: VectorModel | None, index: ItemIndex | None) -> pd.DataFrame:
     """The items most like each item, as many as the settings say, only such as may be in a list.
 
     Args:
@@ -38,7 +38,7 @@ def similar_items(rules: Rules, model: Embedding | None, index: ItemIndex | None
     return kept.reset_index(drop=True)
 
 
-def _near(rules: Rules, model: Embedding, index: ItemIndex, k: int) -> Entries:
+def _near(rules: Rules, model: VectorModel, index: ItemIndex, k: int) -> Entries:
     """Nearest neighbours in the index of every item that the model knows, itself among them."""
     places = model.places(rules.coded)
     known = np.flatnonzero(places >= 0)

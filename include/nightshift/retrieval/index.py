@@ -20,7 +20,7 @@ from nightshift.config import Settings
 
 if TYPE_CHECKING:
     from nightshift.models.coded import Coded
-    from nightshift.models.nearest import Embedding
+    from nightshift.models.nearest import VectorModel
 
 log = logging.getLogger("nightshift.retrieval")
 
@@ -93,7 +93,7 @@ def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -
     return ItemIndex(index, item_ids, "hnsw")
 
 
-def index_for(model: Embedding, coded: Coded, settings: Settings) -> ItemIndex:
+def index_for(model: VectorModel, coded: Coded, settings: Settings) -> ItemIndex:
     """An index over the items that the model knows and the snapshot can sell."""
     places = model.places(coded)
     items = np.flatnonzero(coded.sellable & (places >= 0))
