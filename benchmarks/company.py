@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,11 @@ from benchmarks.events import Shop
 from benchmarks.events.files import write_config, write_day
 from benchmarks.events.fill import fill_lake
 from benchmarks.measure import Cost, costs, say
+from benchmarks.processes import ROOT, command, environment
 from nightshift.config import Settings, load
 from nightshift.config.settings import Engine
 from nightshift.lake import Lake, engine
 
-ROOT = Path(__file__).parents[1]
 NIGHTLY = ("ingest", "validate_events", "build_features")  # what a night of data is, without models and lists
 TEST_DAYS = 1
 """Cut-offs one day apart: those before a night's own stand since the nights before, as they do for a shop that has run
@@ -85,13 +83,11 @@ class Company:
 
     def step(self, name: str, run_date: dt.date, *arguments: str) -> Cost:
         """One step as a process of its own: its cost, with the local Spark server's memory, and its summary."""
-        command = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(run_date), "--config", str(self.config)]
-        own = {"NIGHTSHIFT_HOME": str(self.home), "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
+        given = command(f"jobs.{name}", "--run-date", str(run_date), "--config", str(self.config), *arguments)
+        own = environment(NIGHTSHIFT_HOME=str(self.home))
         server = engine.running(self.home)
         with costs(*([server["pid"]] if server else [])) as cost:
-            done = subprocess.run(
-                [*command, *arguments], cwd=ROOT, env=os.environ | own, capture_output=True, text=True
-            )
+            done = subprocess.run(given, cwd=ROOT, env=own, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{name} of {run_date} in {self.folder} failed:\n{done.stderr[-3000:]}")
         cost.told = {**json.loads(done.stdout.splitlines()[-1]), "log": done.stderr.splitlines()}

@@ -14,19 +14,18 @@ import argparse
 import contextlib
 import datetime as dt
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.company import ROOT, Company, warm_engine
+from benchmarks.company import Company, warm_engine
 from benchmarks.measure import Cost, costs, median, report, say, spread
 from benchmarks.options import parser, shop_of, with_history
+from benchmarks.processes import ROOT, command, environment
 from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import engine
 
@@ -99,11 +98,9 @@ def one_day(company: Company, number: int, args: argparse.Namespace) -> dict[str
 
 def called(module: str, given: dict[str, Any], server: list[int]) -> Cost:
     """A module as a process, with its arguments on standard input."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
-    command = [sys.executable, "-m", module]
     with costs(*server) as cost:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, input=json.dumps(given), capture_output=True, text=True
+            command(module), cwd=ROOT, env=environment(), input=json.dumps(given), capture_output=True, text=True
         )
     if done.returncode:
         raise SystemExit(f"{module} failed:\n{done.stderr[-3000:]}")

@@ -9,12 +9,13 @@ from benchmarks.events.__main__ import add_shop_arguments, shop_of
 from benchmarks.events.shop import Shop
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+def parser(name: str, description: str | None, repeats: bool = True) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         f"python -m benchmarks.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     result.add_argument("--out", type=Path, required=True, help="the folder for the figures, as JSON")
-    result.add_argument("--repeats", type=int, default=3, help="how often each alternative is measured (3)")
+    if repeats:
+        result.add_argument("--repeats", type=int, default=3, help="how often each alternative is measured (3)")
     return result
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs import command
-from nightshift.evaluation.compare import SeenTestError, compare
+from nightshift.evaluation.compare import Comparison, SeenTestError, compare, load_values
 from nightshift.evaluation.gate import Verdict, judge
+from nightshift.evaluation.intervals import Interval
 from nightshift.evaluation.labels import labels
-from nightshift.evaluation.metrics import Metrics
 from nightshift.features.snapshot import load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
@@ -32,14 +34,16 @@ log = logging.getLogger("nightshift")
 
 def evaluate(night: Night) -> dict[str, Any]:
     trained = night.read_json("train")
-    baselines = {baseline.kind: trained["metrics"][baseline.kind] for baseline in BASELINES}
-    challenger = trained["metrics"].get("two_stage")
+    values = load_values(night.folder / "test")
+    baselines = {baseline.kind: values[baseline.kind] for baseline in BASELINES}
     champion = found_champion(night)
-    figures, trouble = champion_figures(night, champion) if champion else (None, "there is no champion yet")
-    verdict = judge(challenger, figures, baselines, night.settings.evaluation, trouble)
-    served = choose(night, verdict, champion if figures else None, trained["mlflow_run"])
-    rows = {**trained["metrics"], **({"champion": figures} if figures else {})}
-    metric = night.settings.evaluation.metric
+    tested, trouble = tested_champion(night, champion) if champion else (None, "there is no champion yet")
+    settings = night.settings.evaluation
+    before = tested.values["champion"] if tested else None
+    verdict = judge(values.get("two_stage"), before, baselines, settings, night.settings.seed, trouble)
+    served = choose(night, verdict, champion if tested else None, trained["mlflow_run"])
+    rows = {**trained["metrics"], **(tested.metrics if tested else {})}
+    metric = settings.metric
     result = {
         "run_date": night.run_date.isoformat(),
         "served": {
@@ -48,15 +52,16 @@ def evaluate(night: Night) -> dict[str, Any]:
             "kind": served.kind,
             "folder": str(served.folder.relative_to(night.home)),
         },
-        "challenger": challenger,
-        "champion": figures,
-        "baselines": baselines,
+        "challenger": rows.get("two_stage"),
+        "champion": rows.get("champion"),
+        "baselines": {name: rows[name] for name in baselines},
+        "gains": {name: figures(gain) for name, gain in verdict.gains.items()},
         "accepted": verdict.accepted,
         "reasons": list(verdict.reasons),
         "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda n: (-(rows[n][metric] or 0), n))],
     }
     night.write_json("verdict", result)
-    log.info("%s: %s", "accepted" if verdict.accepted else "refused", "; ".join(result["reasons"]))
+    log.info("%s: %s", "accepted" if verdict.accepted else "refused", "; ".join(verdict.reasons))
     return {name: result[name] for name in ("accepted", "reasons", "served")}
 
 
@@ -78,15 +83,20 @@ def found_champion(night: Night) -> Registered | None:
         ) from error
 
 
-def champion_figures(night: Night, champion: Registered) -> tuple[Metrics | None, str]:
-    """The champion's metrics on tonight's test; None, and why, where it can neither be tested nor serve."""
+def figures(gain: Interval) -> dict[str, float | None]:
+    """An interval for JSON, which knows no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(gain).items()}
+
+
+def tested_champion(night: Night, champion: Registered) -> tuple[Comparison | None, str]:
+    """The champion, as `champion`, on tonight's test; None, and why, where it can neither be tested nor serve."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.test_cutoff, tables)
     happened = load_interactions(lake, night.run_date, tables["events"], after=night.test_cutoff)
     truth = labels(happened, known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
-        return compare({"champion": model}, known, truth, night.settings.evaluation.k).metrics["champion"], ""
+        return compare({"champion": model}, known, truth, night.settings.evaluation.k), ""
     except (ModelFileError, SeenTestError) as error:
         return None, f"the champion, version {champion.version}, cannot be used: {error}"
 

@@ -3,42 +3,129 @@
     python -m jobs.infer --run-date 2011-11-30
 
 Leaves lists/: `lists` a user, `popular` for a user who is not known, `similar` an item, and the `items`, as .parquet.
+Users go through in blocks (`inference.block_users`), by as many processes as there are cores; a run that was killed
+goes on at the block where it was.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import command
-from nightshift.features.snapshot import Snapshot, load_snapshot
+from nightshift.config import Settings
+from nightshift.features.blocks import Blocks, split
+from nightshift.features.snapshot import Snapshot
 from nightshift.lake import Lake
 from nightshift.models.attributes import text_columns
 from nightshift.models.baselines import RecentPopularity
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import Recommender
 from nightshift.monitoring import reference
+from nightshift.ranking.batch import Batch, Maker, folder_for, join
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.reasons import with_reasons
 from nightshift.ranking.rerank import Reranked, Rules
 from nightshift.ranking.similar import similar_items
 from nightshift.ranking.two_stage import TwoStage
 from nightshift.retrieval.index import index_for, load_index
-from nightshift.runs import Night
+from nightshift.runs import Night, code_version
 
 
 def infer(night: Night) -> dict[str, Any]:
     verdict = night.read_json("verdict")
     tables = night.read_json("build_features")["tables"]
-    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, tables)
-    model = served_model(night, verdict, snapshot)
-    lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), night)
-    popular = lists_for(RecentPopularity(), snapshot, [""], night).drop(columns="user_id")
-    rules = Rules(Coded(snapshot), night.settings.lists)
+    served, settings = verdict["served"], night.settings
+    work = folder_for(night.folder / "lists.blocks", made_from(night, verdict, tables))
+    blocks = split_anew(Lake(night.home / "lake"), night, tables, work / "users")
+    snapshot = blocks.block(0)  # its items are all items
+    indexes = night.folder / "index"
+    if not verdict["accepted"]:  # the night's are of the new model
+        indexes = index_champion(night.home / served["folder"], served["kind"], settings, snapshot, work / "index")
+
+    make = partial(maker, night.home / served["folder"], served["kind"], settings, indexes)
+    parts = Batch(blocks, work, make).run(settings.inference.processes)
+    folder = night.fresh_folder("lists")
+    join(parts, folder / "lists.parquet")
+    model = model_of(night.home / served["folder"], served["kind"], settings, indexes)
+    frames = beside_users(model, snapshot, settings)
+    for name, frame in frames.items():
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
+    night.keep_folder("lists")
+    shutil.rmtree(night.folder / "lists.blocks")
+    reference.keep(night, night.home / served["folder"])  # what later nights are compared with
+    return {
+        "model": {name: served[name] for name in ("name", "version", "kind")},
+        "blocks": len(blocks),
+        **counted(night.folder / "lists" / "lists.parquet"),
+    }
+
+
+def made_from(night: Night, verdict: dict[str, Any], tables: dict[str, int]) -> dict[str, Any]:
+    """All that the lists depend on."""
+    return {
+        "served": verdict["served"],
+        "tables": tables,
+        "run_date": night.run_date,
+        "settings": night.settings.model_dump(mode="json"),
+        "code": code_version(),
+    }
+
+
+def split_anew(lake: Lake, night: Night, tables: dict[str, int], folder: Path) -> Blocks:
+    """The users in blocks. Where a run was killed, they are split again: that is one pass, and cannot be half done."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return split(lake, night.run_date, tables, night.settings.inference.block_users, folder)
+
+
+def index_champion(model: Path, kind: str, settings: Settings, snapshot: Snapshot, folder: Path) -> Path:
+    """Indexes of a champion's vectors over what can be sold tonight, in `folder`."""
+    found = load_recommender(model, kind, settings)
+    for source, embedding in found.embeddings.items() if isinstance(found, TwoStage) else ():
+        index_for(embedding, Coded(snapshot), settings).save(folder / source, {})
+    return folder
+
+
+def model_of(folder: Path, kind: str, settings: Settings, indexes: Path) -> Recommender:
+    """The served model, with its indexes."""
+    model = load_recommender(folder, kind, settings)
+    if not isinstance(model, TwoStage):
+        return model
+    return replace(model, indexes={source: load_index(indexes / source) for source in model.embeddings})
+
+
+def maker(folder: Path, kind: str, settings: Settings, indexes: Path) -> Maker:
+    """What makes the lists of a block, loaded once a process."""
+    model = model_of(folder, kind, settings, indexes)
+
+    def make(snapshot: Snapshot) -> pa.Table:
+        lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), settings)
+        return pa.Table.from_pandas(lists, preserve_index=False)
+
+    return make
+
+
+def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], settings: Settings) -> pd.DataFrame:
+    """Lists as they are published: scored, re-ranked, with reasons; a calibrated model's scores are probabilities."""
+    rules = settings.lists
+    lists = Reranked(model, rules).recommend(snapshot, user_ids, rules.size)
+    if isinstance(model, TwoStage) and model.calibration:
+        lists["score"] = model.calibration(lists["score"].to_numpy())
+    return with_reasons(lists, snapshot)
+
+
+def beside_users(model: Recommender, snapshot: Snapshot, settings: Settings) -> dict[str, pd.DataFrame]:
+    """The list of an unknown user, those of similar items, and the items."""
+    popular = lists_for(RecentPopularity(), snapshot, [""], settings).drop(columns="user_id")
+    rules = Rules(Coded(snapshot), settings.lists)
     if isinstance(model, TwoStage) and model.indexes:
         similar = similar_items(rules, model.embeddings["two_tower"], model.indexes["two_tower"])
     else:
@@ -46,40 +133,22 @@ def infer(night: Night) -> dict[str, Any]:
     items = snapshot.items[["item_id", "sellable"]].assign(title=None, kind=None)
     attributes = {name: snapshot.items[name] for name in text_columns(snapshot.items, "item_id")}
     items = items.assign(**attributes).astype({"title": "string", "kind": "string"})
-
-    folder = night.fresh_folder("lists")
-    frames = {"lists": lists, "popular": popular, "similar": similar, "items": items}
-    for name, frame in frames.items():
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
-    night.keep_folder("lists")
-    reference.keep(night, night.home / verdict["served"]["folder"])  # what later nights are compared with
-    by_source = lists["source"].value_counts(normalize=True)
-    return {
-        "model": {name: verdict["served"][name] for name in ("name", "version", "kind")},
-        "users": int(lists["user_id"].nunique()),
-        "entries": len(lists),
-        "items_listed": int(lists["item_id"].nunique()),
-        "sources": {source: round(float(by_source[source]), 4) for source in sorted(by_source.index)},
-    }
+    return {"popular": popular, "similar": similar, "items": items}
 
 
-def served_model(night: Night, verdict: dict[str, Any], snapshot: Snapshot) -> Recommender:
-    """The model that the verdict names. The night's indexes are of the new model; for a champion others are built."""
-    served = verdict["served"]
-    model = load_recommender(night.home / served["folder"], served["kind"], night.settings)
-    if not isinstance(model, TwoStage):
-        return model
-    coded, folder = Coded(snapshot), night.folder / "index"
-    if verdict["accepted"]:
-        return replace(model, indexes={source: load_index(folder / source) for source in model.embeddings})
-    indexes = {source: index_for(found, coded, night.settings) for source, found in model.embeddings.items()}
-    return replace(model, indexes=indexes)
-
-
-def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], night: Night) -> pd.DataFrame:
-    """Lists as they are published: scored, re-ranked, with reasons."""
-    rules = night.settings.lists
-    return with_reasons(Reranked(model, rules).recommend(snapshot, user_ids, rules.size), snapshot)
+def counted(file: Path) -> dict[str, Any]:
+    """Figures of the users' lists, read a row group at a time."""
+    users, items, sources, entries = 0, set[str](), dict[str, int](), 0
+    opened = pq.ParquetFile(file)
+    for number in range(opened.num_row_groups):
+        rows = opened.read_row_group(number, columns=["user_id", "item_id", "source"])
+        users += pc.count_distinct(rows["user_id"]).as_py()  # no user is in two blocks
+        items |= set(rows["item_id"].unique().to_pylist())
+        entries += rows.num_rows
+        for found in rows["source"].value_counts().to_pylist():
+            sources[found["values"]] = sources.get(found["values"], 0) + found["counts"]
+    shares = {source: round(sources[source] / entries, 4) for source in sorted(sources)}
+    return {"users": users, "entries": entries, "items_listed": len(items), "sources": shares}
 
 
 if __name__ == "__main__":

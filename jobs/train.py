@@ -2,9 +2,10 @@
 
     python -m jobs.train --run-date 2011-11-30
 
-Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's) and train.json:
-parameters, curves, and every model's metrics on the same users. Where there is too little to learn from yet, it leaves
-the baselines' metrics only, and one of those will serve.
+Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's, card.md says what it
+is good for), test/ (each model's figures a user) and train.json: parameters, curves, every model's metrics on the same
+users, over all items and over those new to the user, and by slice. Where there is too little to learn from yet, it
+leaves the baselines' only, and one of those will serve.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from jobs import command
 from nightshift.config import Settings
-from nightshift.evaluation.compare import compare
+from nightshift.evaluation.compare import Comparison, compare, save_values
+from nightshift.evaluation.discovery import OnlyNew, unseen
 from nightshift.evaluation.labels import labels
+from nightshift.evaluation.slices import by_slice, slices
 from nightshift.features.snapshot import Snapshot, load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
@@ -29,10 +33,14 @@ from nightshift.models.two_tower import best_device
 from nightshift.ranking.audit import TrainingAudit
 from nightshift.ranking.rerank import Reranked
 from nightshift.ranking.training import Trained, train_two_stage
+from nightshift.registry.card import FILE, model_card
 from nightshift.registry.tracking import Tracking
-from nightshift.runs import Night
+from nightshift.runs import Night, code_version
 
 log = logging.getLogger("nightshift")
+
+DISCOVERERS = ("two_stage", "graph_filter", "two_tower", "item_item", "recent_popularity")
+"""Models whose lists are also held against the items that are new to the user."""
 
 
 def train(night: Night) -> dict[str, Any]:
@@ -42,53 +50,100 @@ def train(night: Night) -> dict[str, Any]:
     interactions = load_interactions(lake, night.run_date, tables["events"])
     audit = TrainingAudit(night)
     audit.events(interactions)
-    trained = learn(night, snapshots, interactions, audit)
+    early, middle, late = snapshots
+    truth = labels(interactions, middle.as_of, late.as_of, known=middle)
+    folder = night.fresh_folder("model")
+    trained = learn(night, folder, snapshots, interactions, truth, audit)
 
-    _, middle, late = snapshots
+    calibration = trained.serving.calibration if trained else None
+    result = {
+        "trained": trained is not None,
+        "params": parameters(settings),
+        "curves": trained.curves if trained else {},
+        **judged(night, trained, middle, truth),
+        "importance": trained.holdout.ranker.importance() if trained else {},
+        "calibration": calibration.about if calibration else None,
+        "users": len(late.users),
+        "items": len(late.items),
+        "tables": tables,
+    }
+    if trained:
+        days = {"ranker": early.as_of, "test": middle.as_of, "serving": late.as_of}
+        told = {name: day.isoformat() for name, day in days.items()}
+        rules = settings.evaluation
+        card = model_card(settings.name, result, told, rules.metric, rules.k, code_version())
+        (folder / FILE).write_text(card, encoding="utf-8")
+    night.keep_folder("model")
+    return {
+        **result,
+        "parts": trained.seconds if trained else {},
+        "device": best_device().type if trained else None,
+        "mlflow_run": logged(night, result),
+        "validation_seconds": round(audit.seconds, 2),
+    }
+
+
+def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.DataFrame) -> dict[str, Any]:
+    """Every model's figures on the same users, over all items, over those new to the user, and by slice."""
+    settings = night.settings
     models: dict[str, Recommender] = {baseline.kind: baseline() for baseline in BASELINES}
     if trained:
         models |= trained.holdout.embeddings
         models["two_stage"] = trained.holdout
         models["two_stage_reranked"] = Reranked(trained.holdout, settings.lists)  # what the rules cost
-    truth = labels(interactions, middle.as_of, late.as_of, known=middle)
-    test = compare(models, middle, truth, settings.evaluation.k)
+    test = compare(models, known, truth, settings.evaluation.k)
+    fresh = {name: OnlyNew(models[name]) for name in DISCOVERERS if name in models}
+    new = compare(fresh, known, unseen(truth, known), settings.evaluation.k)
+    save_values(test.values, night.fresh_folder("test") / "users.parquet")
+    night.keep_folder("test")
+    return {"metrics": test.metrics, "metrics_new": new.metrics, "slices": sliced(test, known, settings)}
 
-    params, curves = parameters(settings), trained.curves if trained else {}
-    figures = {f"{model}.{name}": value for model, found in test.metrics.items() for name, value in found.items()}
-    known = {name: value for name, value in figures.items() if value is not None}
-    run = Tracking(night).log_run(params, known, curves, tables, night.folder / "model")
-    return {
-        "trained": trained is not None,
-        "params": params,
-        "curves": curves,
-        "metrics": test.metrics,
-        "parts": trained.seconds if trained else {},
-        "importance": trained.holdout.ranker.importance() if trained else {},
-        "device": best_device().type if trained else None,
-        "users": len(late.users),
-        "items": len(late.items),
-        "tables": tables,
-        "mlflow_run": run,
-        "validation_seconds": round(audit.seconds, 2),
+
+def logged(night: Night, result: dict[str, Any]) -> str:
+    """The run in MLflow that holds all this, and the model's files."""
+    parts = {"": result["metrics"], "new.": result["metrics_new"]}
+    figures = {
+        f"{part}{model}.{name}": value
+        for part, models in parts.items()
+        for model, found in models.items()
+        for name, value in found.items()
     }
+    known = {name: value for name, value in figures.items() if value is not None}
+    tracking = Tracking(night)
+    return tracking.log_run(result["params"], known, result["curves"], result["tables"], night.folder / "model")
+
+
+def sliced(test: Comparison, known: Snapshot, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """The metric that decides by slice of the users, of the model that may serve and of what it must beat."""
+    names = [name for name in ("two_stage", *(baseline.kind for baseline in BASELINES)) if name in test.values]
+    of_user = slices(known, test.values[names[0]]["user_id"].tolist())
+    return {name: by_slice(test.values[name], of_user, settings.evaluation.metric, settings.seed) for name in names}
 
 
 def learn(
-    night: Night, snapshots: Sequence[Snapshot], interactions: pd.DataFrame, audit: TrainingAudit
+    night: Night,
+    folder: Path,
+    snapshots: Sequence[Snapshot],
+    interactions: pd.DataFrame,
+    truth: pd.DataFrame,
+    audit: TrainingAudit,
 ) -> Trained | None:
-    """Train, and keep the files as model/; None, with the reason kept there, where there is nothing to learn from."""
+    """Train, and write the files to `folder`; None, and there the reason, where there is nothing to learn from.
+
+    Args:
+        truth: what came true after the test cut-off: nothing is fitted to it but what the scores of the lists mean.
+    """
     early, middle, _ = snapshots
-    folder = night.fresh_folder("model")
     try:
         ranker_labels = labels(interactions, early.as_of, middle.as_of, known=early)
         trained = train_two_stage(snapshots, interactions, ranker_labels, night.settings, audit.ranker_rows)
+        trained = trained.calibrated(middle, truth, night.settings)
         trained.save(folder)
+        return trained
     except NothingToLearnError as error:
         log.warning("train: %s: the baselines stay among themselves", error)
         (folder / "untrained.json").write_text(json.dumps({"reason": str(error)}) + "\n", encoding="utf-8")
-        trained = None
-    night.keep_folder("model")
-    return trained
+        return None
 
 
 def parameters(settings: Settings) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from nightshift.config import load
+from nightshift.evaluation.metrics import METRICS
 from nightshift.runs import Night, open_night
 from nightshift.runs.steps import STEPS
 from scripts.lookup import lookup_service
 
 DAG = "nightly_recommendations"
+COLUMNS = (*METRICS, "coverage", "novelty")
 PROGRESS = re.compile(r"\b(\d\d:\d\d:\d\d) ([a-z_]+: .*)")  # as jobs.command writes it, inside Airflow's line
 
 
@@ -73,7 +75,7 @@ def show_quality(night: Night) -> None:
     print("\nStages")
     for step in STEPS:
         print(f"  {step:<16} {night.read_json(step)['seconds']:6.1f} s")
-    metrics = [name for name in verdict["table"][0] if name not in ("model", "users")]
+    metrics = [name for name in COLUMNS if name in verdict["table"][0]]
     print(f"\nQuality over the last {night.settings.evaluation.test_days} days, not seen in training")
     print("  " + f"{'model':<20}" + "".join(f"{name:>12}" for name in metrics))
     for row in verdict["table"]:

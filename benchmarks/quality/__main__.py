@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import costs, report, say
 from benchmarks.options import parser
+from benchmarks.processes import command, environment
 from benchmarks.quality.models import MODELS, OWN
 
-ROOT = Path(__file__).parents[2]
 COLUMNS = ("recall@20", "ndcg@20", "coverage", "fit, s", "evaluation, s", "peak, MiB", "note")
 
 
@@ -35,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def arguments() -> argparse.ArgumentParser:
-    result = parser("quality", __doc__)
+    result = parser("quality", __doc__, repeats=False)
     result.add_argument("--train", type=Path, required=True, help="what may be learnt from: users × items, .npz")
     result.add_argument("--test", type=Path, required=True, help="what is to be foretold: the same users and items")
     told = f"one of {', '.join(MODELS)}; may be given more than once (all). Ours: {', '.join(OWN)}"
@@ -48,14 +46,12 @@ def arguments() -> argparse.ArgumentParser:
 def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of one model, from a process of its own; where it has none, a note that says why."""
     say(name)
-    command = [sys.executable, "-m", "benchmarks.quality.one"]
     given = {"model": name, "train": str(args.train), "test": str(args.test), "seed": args.seed}
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "include")])}
     with costs() as cost:
         try:
             done = subprocess.run(
-                [*command, json.dumps(given)],
-                env=environment,
+                command("benchmarks.quality.one", json.dumps(given)),
+                env=environment(),
                 stdout=subprocess.PIPE,
                 text=True,
                 timeout=args.budget,

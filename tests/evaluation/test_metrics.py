@@ -46,13 +46,7 @@ def test_an_item_of_another_users_list_is_no_hit():
     assert by_user(lists(u=["b"], v=["a"]), labels(u="a", v="b"), k=1)["recall"].tolist() == [0, 0]
 
 
-def test_coverage_is_of_what_can_be_sold_and_of_the_first_k():
-    shown = lists(u=list("ab"), v=list("ac"))
-    assert mean(by_user(shown, labels(u="a"), 1), shown, k=1, sellable=4)["coverage"] == 0.25
-    assert mean(by_user(shown, labels(u="a"), 2), shown, k=2, sellable=4)["coverage"] == 0.75
-
-
 def test_over_no_user_there_is_no_mean():
-    nobody = mean(by_user(lists(), labels(), 5), lists(), 5, sellable=3)
+    nobody = mean(by_user(lists(), labels(), 5))
     assert {nobody[name] for name in METRICS} == {None}
     assert nobody["users"] == 0

@@ -168,7 +168,7 @@ class Evaluation(Section):
     test_days: PositiveInt = 14  # the last days up to the run date; the ranker learns from as many before them
     k: PositiveInt = 20  # places of a list that the metrics look at
     metric: Literal["ndcg", "recall", "map", "mrr", "hit_rate"] = "ndcg"  # which decides, at k
-    min_gain: float = 0.0  # over the champion, absolute; it must be more than this
+    min_gain: float = -0.01  # over the champion: the lower end of the gain's 95% interval must be more than this
     min_users: PositiveInt = 50  # fewer test users than this, and no challenger is judged
 
 
@@ -215,13 +215,20 @@ class Index(Section):
 
 
 class Candidates(Section):
-    """How many candidates each source may bring for a user."""
+    """How many candidates each source may bring for a user; 0: the source is switched off."""
 
-    two_tower: PositiveInt = 80  # nearest by the two-tower model's embedding
-    graph_filter: PositiveInt = 80  # nearest by the graph filter's
-    cooccurrence: PositiveInt = 50  # bought together with what the user bought
-    repeat: PositiveInt = 100  # bought by the user before
-    trending: PositiveInt = 40  # popular of late
+    two_tower: int = Field(default=80, ge=0)  # nearest by the two-tower model's embedding
+    graph_filter: int = Field(default=80, ge=0)  # nearest by the graph filter's
+    cooccurrence: int = Field(default=50, ge=0)  # bought together with what the user bought
+    repeat: int = Field(default=100, ge=0)  # bought by the user before
+    trending: int = Field(default=40, ge=0)  # popular of late
+
+
+class Inference(Section):
+    """How the users' lists are made."""
+
+    block_users: PositiveInt = 10_000  # that go through together: memory is bounded by it, not by how many there are
+    processes: int = Field(default=0, ge=0)  # at once, a block each; 0: one a core, as far as there are blocks
 
 
 class Lists(Section):
@@ -347,6 +354,7 @@ class Settings(Section):
     ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
     index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()
+    inference: Inference = Inference()  # how the lists are made
     lists: Lists = Lists()  # what a list may hold, and when lists may be published
     store: Store = Store()
     serving: Serving = Serving()  # the lookup service

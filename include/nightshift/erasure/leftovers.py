@@ -49,7 +49,8 @@ def files_of(home: Path) -> Iterator[Path]:
 def is_model(home: Path, file: Path) -> bool:
     """Whether a file is part of a model or an index: it is hashed, and holds items and numbers, and no user."""
     parts = set(file.relative_to(home).parts)
-    return bool(parts & {"model", "models", "index", "baseline"}) and file.suffix in {".json", ".txt", *OF_NUMBERS}
+    of_model = bool(parts & {"model", "models", "index", "baseline"})
+    return of_model and file.suffix in {".json", ".txt", ".md", *OF_NUMBERS}
 
 
 def erase_leftovers(home: Path, people: People) -> Counter[str]:

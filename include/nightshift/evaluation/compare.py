@@ -6,11 +6,14 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from nightshift.evaluation.character import character
 from nightshift.evaluation.metrics import Metrics, by_user, mean
 from nightshift.features.snapshot import Snapshot
+from nightshift.models.coded import Coded
 from nightshift.models.recommender import Recommender
 
 log = logging.getLogger("nightshift.evaluation")
@@ -28,7 +31,7 @@ class Comparison:
     """What a test found.
 
     Attributes:
-        metrics: model -> metric -> mean; see `metrics.mean`.
+        metrics: model -> metric -> mean; see `metrics.mean`, and `character.character` of its lists.
         values: model -> a row a user, see `metrics.by_user`; the users are the same for all.
     """
 
@@ -47,7 +50,7 @@ def compare(models: Mapping[str, Recommender], snapshot: Snapshot, labels: pd.Da
         SeenTestError: a model has learnt from what happened after `snapshot.as_of`.
     """
     user_ids = sorted(labels["user_id"].unique())
-    sellable = int(snapshot.items["sellable"].sum())
+    coded = Coded(snapshot)
     metrics: dict[str, Metrics] = {}
     values: dict[str, pd.DataFrame] = {}
     for name, model in models.items():
@@ -58,10 +61,21 @@ def compare(models: Mapping[str, Recommender], snapshot: Snapshot, labels: pd.Da
         started = time.monotonic()
         lists = model.recommend(snapshot, user_ids, k) if user_ids else EMPTY
         values[name] = by_user(lists, labels, k)
-        metrics[name] = mean(values[name], lists, k, sellable)
+        metrics[name] = {**mean(values[name]), **character(lists, coded, k)}
         seconds = time.monotonic() - started
         log.info("%s: %d users, %.1f s; at %d: %s", name, len(user_ids), seconds, k, _told(metrics[name]))
     return Comparison(metrics, values)
+
+
+def save_values(values: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Write each model's figures a user as `<model>.parquet`, so that another step can compare with them."""
+    for name, frame in values.items():
+        frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def load_values(folder: Path) -> dict[str, pd.DataFrame]:
+    """What `save_values` wrote, by model."""
+    return {file.stem: pd.read_parquet(file) for file in sorted(folder.glob("*.parquet"))}
 
 
 def _told(metrics: Mapping[str, float | None]) -> str:

@@ -1,13 +1,22 @@
-"""Whether the night's model may serve. In doubt it may not: what serves today is known to work."""
+"""Whether the night's model may serve. In doubt it may not: what serves today is known to work.
+
+What counts is not the means but what is sure of their difference: over the same users, the lower end of its bootstrap
+interval. A model that is a little better by the users' chance does not pass, and one that has got worse for some of
+them does not hide behind its mean.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import pandas as pd
 
 from nightshift.config.settings import Evaluation
-from nightshift.evaluation.metrics import Metrics
+from nightshift.evaluation.intervals import Interval, interval
+
+NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -15,26 +24,30 @@ class Verdict:
     """What the gate has decided, and why, with the figures.
 
     Attributes:
-        best_baseline: the one with the highest metric: it serves where there is no worthy challenger and no champion.
+        best_baseline: the one with the highest mean: it serves where there is no worthy challenger and no champion.
+        gains: the challenger's over each of the others, by name; `champion` is one.
     """
 
     accepted: bool
     reasons: tuple[str, ...]
     best_baseline: str
+    gains: dict[str, Interval] = field(default_factory=dict)
 
 
 def judge(
-    challenger: Metrics | None,
-    champion: Metrics | None,
-    baselines: Mapping[str, Metrics],
+    challenger: pd.DataFrame | None,
+    champion: pd.DataFrame | None,
+    baselines: Mapping[str, pd.DataFrame],
     settings: Evaluation,
+    seed: int,
     no_champion: str = "there is no champion yet",
 ) -> Verdict:
-    """The challenger is accepted if on enough users it beats every baseline, and the champion by more than `min_gain`.
+    """The challenger is accepted if on enough users it surely beats every baseline, and surely loses little or nothing
+    against the champion: what its gain is at least is more than `min_gain`.
 
     Args:
-        challenger, champion, baselines: means of the metrics over the same users, and how many `users` they are. There
-            is no challenger where nothing could be learnt, and no champion before the first promotion.
+        challenger, champion, baselines: figures a user, see `metrics.by_user`. There is no challenger where nothing
+            could be learnt, and no champion before the first promotion.
         no_champion: why there is none, for the reasons.
 
     Raises:
@@ -42,34 +55,47 @@ def judge(
     """
     if not baselines:
         raise ValueError("the gate needs a baseline's figures")
-    figures = {name: _figure(metrics, settings.metric) for name, metrics in sorted(baselines.items())}
-    best = max(figures, key=lambda name: (figures[name] if math.isfinite(figures[name]) else -math.inf, name))
+    means = {name: _mean(values, settings.metric) for name, values in sorted(baselines.items())}
+    best = max(means, key=lambda name: (means[name] if math.isfinite(means[name]) else -math.inf, name))
     if challenger is None:
         return Verdict(False, ("there is no challenger",), best)
-    checks = [_enough_users(challenger, champion, settings)]
-    unknown = [name for name, figure in figures.items() if not math.isfinite(figure)]
-    checks += [_beats(challenger, name, baselines[name], settings, 0.0) for name in dict.fromkeys([best, *unknown])]
+    others = {**baselines, **({"champion": champion} if champion is not None else {})}
+    gains = {name: _gain(challenger, values, settings, seed) for name, values in others.items()}
+    enough = len(challenger) >= settings.min_users
+    checks = [(enough, f"tested on {len(challenger)} users, at least {settings.min_users} are asked for")]
+    for name in sorted(baselines, key=lambda name: (name != best, name)):
+        checks.append(_beats(challenger, name, others[name], gains[name], settings, 0.0))
     if champion is not None:
-        checks.append(_beats(challenger, "the champion", champion, settings, settings.min_gain))
+        told = _beats(challenger, "the champion", champion, gains["champion"], settings, settings.min_gain)
+        checks.append(told)
     failed = tuple(told for passed, told in checks if not passed)
     without = () if champion is not None else (no_champion,)
-    return Verdict(not failed, (*(failed or [told for _, told in checks]), *without), best)
+    return Verdict(not failed, (*(failed or _shown(checks)), *without), best, gains)
 
 
-def _enough_users(challenger: Metrics, champion: Metrics | None, settings: Evaluation) -> tuple[bool, str]:
-    users = _figure(challenger, "users")
-    if champion is not None and _figure(champion, "users") != users:
-        return False, f"tested on {users:g} users, the champion on {_figure(champion, 'users'):g}: not comparable"
-    return users >= settings.min_users, f"tested on {users:g} users, at least {settings.min_users} are asked for"
+def _shown(checks: list[tuple[bool, str]]) -> list[str]:
+    """Of checks that all passed those that say most: the users, the best baseline, and the champion."""
+    return [told for number, (_, told) in enumerate(checks) if number < 2 or "the champion" in told]
 
 
-def _beats(challenger: Metrics, name: str, other: Metrics, settings: Evaluation, gain: float) -> tuple[bool, str]:
-    """Whether the metric is more than `gain` above another model's; a figure that is missing or not a number fails."""
-    own, figure = _figure(challenger, settings.metric), _figure(other, settings.metric)
-    told = f"{settings.metric}@{settings.k} {own:.4f} against {figure:.4f} of {name} ({own - figure:+.4f})"
-    return own - figure > gain, told + (f", more than {gain:+g} is asked for" if gain else "")
+def _gain(own: pd.DataFrame, other: pd.DataFrame, settings: Evaluation, seed: int) -> Interval:
+    """Of one model over another; of not a number where they cannot be compared."""
+    if own["user_id"].tolist() != other["user_id"].tolist():
+        return NOTHING
+    gain = own[settings.metric].to_numpy() - other[settings.metric].to_numpy()
+    return interval(gain, seed, settings.confidence)
 
 
-def _figure(metrics: Metrics, name: str) -> float:
-    value = metrics.get(name)
-    return math.nan if value is None else float(value)
+def _beats(
+    own: pd.DataFrame, name: str, other: pd.DataFrame, gain: Interval, settings: Evaluation, least: float
+) -> tuple[bool, str]:
+    """Whether the gain is surely more than `least`; where it cannot be told it is not."""
+    at = f"{settings.metric}@{settings.k}"
+    if len(own) != len(other) or own["user_id"].tolist() != other["user_id"].tolist():
+        return False, f"tested on {len(own)} users, {name} on {len(other)} others: not comparable"
+    told = f"{at} {_mean(own, settings.metric):.4f} against {_mean(other, settings.metric):.4f} of {name}"
+    return gain.low > least, f"{told}, {gain.signed}; at least more than {least:+g} is asked for"
+
+
+def _mean(values: pd.DataFrame, metric: str) -> float:
+    return float(values[metric].mean(skipna=False)) if len(values) else math.nan

@@ -42,15 +42,10 @@ def by_user(lists: pd.DataFrame, labels: pd.DataFrame, k: int) -> pd.DataFrame:
     )
 
 
-def mean(values: pd.DataFrame, lists: pd.DataFrame, k: int, sellable: int) -> Metrics:
-    """The means over the users of `by_user`; None where there is no user.
-
-    Returns:
-        `METRICS`, `coverage` (the share of the `sellable` items that are among the first `k` of any list) and `users`.
-    """
-    shown = lists.loc[lists["rank"] <= k, "item_id"].nunique()
+def mean(values: pd.DataFrame) -> Metrics:
+    """`METRICS`, the means over the users of `by_user`, None where there is no user, and how many `users` they are."""
     result: Metrics = {name: float(values[name].mean()) if len(values) else None for name in METRICS}
-    return {**result, "coverage": shown / sellable if sellable else 0.0, "users": float(len(values))}
+    return {**result, "users": float(len(values))}
 
 
 def _hits(lists: pd.DataFrame, labels: pd.DataFrame, users: pd.Index, k: int) -> np.ndarray:

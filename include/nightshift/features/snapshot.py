@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Versions = Mapping[str, int]
+Read = Callable[[str, Sequence[dt.date]], "AbstractContextManager[DuckDBPyConnection]"]
+"""Of a table, the partitions of some days: a DuckDB with the view `rows`."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +56,38 @@ def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) 
     Raises:
         StepError: there is no state of that day.
     """
-    versions = versions or {}
-    states = load_states(lake, versions.get(LINEAGE))
+    read = partial(partition_rows, lake, versions=versions)
+    return snapshot_of(chain_of(lake, as_of, versions), read)
+
+
+def chain_of(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> tuple[dt.date, ...]:
+    """The days whose partitions lie upon each other in the features as of a day, that day first.
+
+    Raises:
+        StepError: there is no state of that day.
+    """
+    states = load_states(lake, (versions or {}).get(LINEAGE))
     if as_of not in {state.run_date for state in states}:
         raise StepError(f"no features as of {as_of}: python -m jobs.build_features --run-date {as_of} makes them")
-    chain = layers(states, as_of)
+    return tuple(layers(states, as_of))
+
+
+def snapshot_of(chain: Sequence[dt.date], read: Read) -> Snapshot:
+    """The features as of the first day of a chain, out of the tables' rows wherever they are read from."""
+    as_of = chain[0]
     return Snapshot(
         as_of=as_of,
-        users=_whole(lake, "user_features", as_of, ["user_id"], versions),
-        items=_whole(lake, "item_features", as_of, ["item_id"], versions),
-        pairs=_pairs(lake, chain, versions),
-        sequences=_sequences(lake, chain, versions),
-        cooccurrence=_whole(lake, "cooccurrence", as_of, ["item_id", "score desc", "neighbour_id"], versions),
+        users=_whole(read, "user_features", as_of, ["user_id"]),
+        items=_whole(read, "item_features", as_of, ["item_id"]),
+        pairs=_pairs(read, chain),
+        sequences=_sequences(read, chain),
+        cooccurrence=_whole(read, "cooccurrence", as_of, ["item_id", "score desc", "neighbour_id"]),
     )
 
 
-def _whole(lake: Lake, table: str, as_of: dt.date, order: Sequence[str], versions: Versions) -> pd.DataFrame:
+def _whole(read: Read, table: str, as_of: dt.date, order: Sequence[str]) -> pd.DataFrame:
     """A day's partition of a table that has every row in it, without what only the next night reads."""
-    with partition_rows(lake, table, [as_of], versions) as rows:
+    with read(table, [as_of]) as rows:
         return (
             rows.sql(f"select * exclude (run_date), from rows order by {', '.join(order)}")
             .df()
@@ -78,17 +95,17 @@ def _whole(lake: Lake, table: str, as_of: dt.date, order: Sequence[str], version
         )
 
 
-def _pairs(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
+def _pairs(read: Read, chain: Sequence[dt.date]) -> pd.DataFrame:
     features = ", ".join(f"{duckdb_of(f)}::{f.type} as {f.name}" for f in USER_ITEM)
     newest = _newest(chain, "user_id, item_id")
-    with partition_rows(lake, "user_item_features", chain, versions) as rows:
+    with read("user_item_features", chain) as rows:
         rows.execute(f"create view newest as select *, date '{chain[0]}' as as_of from rows {newest}")
         return rows.sql(f"select user_id, item_id, {features} from newest where {ALIVE} order by user_id, item_id").df()
 
 
-def _sequences(lake: Lake, chain: Sequence[dt.date], versions: Versions) -> pd.DataFrame:
+def _sequences(read: Read, chain: Sequence[dt.date]) -> pd.DataFrame:
     ago = f"list_transform(days, lambda day: date_diff('day', day, date '{chain[0]}'))"
-    with partition_rows(lake, "user_sequences", chain, versions) as rows:
+    with read("user_sequences", chain) as rows:
         newest = _newest(chain, "user_id")
         return rows.sql(f"select user_id, items, {ago} as days_ago from rows {newest} order by user_id").df()
 

@@ -46,8 +46,8 @@ class Retriever:
 
         Returns:
             `row` (of `users`) and `item` (position), sorted, and for each of `SOURCES` `<source>_score` (float32; of
-            every candidate, whoever brought it; 0 where the source knows nothing) and `<source>_rank` (float32; NaN
-            where the source did not bring it).
+            every candidate, whoever brought it; 0 where the source knows nothing or is switched off) and
+            `<source>_rank` (float32; NaN where the source did not bring it).
         """
         width = len(self.coded.items)
         near = {source: self._by_embedding(source, users) for source in self.embeddings}
@@ -72,6 +72,8 @@ class Retriever:
         }
         columns: dict[str, np.ndarray] = {"row": row, "item": item}
         for source in SOURCES:
+            if not getattr(self.counts, source):  # switched off: the ranker learns nothing from it either
+                scores[source] = np.zeros(len(merged))
             rank = np.full(len(merged), np.nan, dtype=np.float32)
             rank[np.searchsorted(merged, keys[source])] = brought[source][2]
             columns[f"{source}_score"] = scores[source].astype(np.float32)

@@ -28,11 +28,14 @@ from nightshift.models.fitting import Curve, fit
 from nightshift.models.graph_model import fit_graph
 from nightshift.models.nearest import VectorModel
 from nightshift.models.rows import find
+from nightshift.ranking.calibration import fit_calibration
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
 from nightshift.ranking.two_stage import FOLDERS, TwoStage, retriever_for, save_embeddings
 
 log = logging.getLogger("nightshift.ranking")
+
+CALIBRATED_USERS, CALIBRATED_ENTRIES = 5000, 100
 
 Audit = Callable[[pd.DataFrame, pd.DataFrame], None]  # of rows (user, item, label) and their features
 
@@ -52,6 +55,23 @@ class Trained:
     serving: TwoStage
     curves: dict[str, Curve]
     seconds: dict[str, float]
+
+    def calibrated(self, snapshot: Snapshot, happened: pd.DataFrame, settings: Settings) -> Trained:
+        """Learn what scores mean: from lists as of the test cut-off for users who came back and who did not.
+
+        Args:
+            snapshot: as of T0.
+            happened: user_id, item_id that came together in (T0, R].
+        """
+        known = snapshot.users["user_id"].to_numpy(dtype=object)
+        users = np.sort(np.random.default_rng(settings.seed).permutation(known)[:CALIBRATED_USERS])
+        lists = self.holdout.recommend(snapshot, users.tolist(), CALIBRATED_ENTRIES)
+        found = fit_calibration(lists, happened, settings.evaluation.test_days, settings.seed)
+        told = "nothing came true" if found is None else f"expected calibration error {found.about['ece']:.4f}"
+        log.info("calibration: %d users, %d entries: %s", len(users), len(lists), told)
+        return replace(
+            self, holdout=replace(self.holdout, calibration=found), serving=replace(self.serving, calibration=found)
+        )
 
     def save(self, folder: Path) -> None:
         """Write a folder an embedding, the same under `holdout/`, and `ranker/`."""

@@ -22,6 +22,7 @@ from nightshift.models.nearest import VectorModel
 from nightshift.models.recommender import NOTHING, SOURCES, Entries, ModelFileError, lists_of
 from nightshift.models.rows import ranked
 from nightshift.models.two_tower import load_two_tower
+from nightshift.ranking.calibration import Calibration, load_calibration
 from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, load_ranker
@@ -44,6 +45,7 @@ class TwoStage:
         embeddings: by source, as in `EMBEDDINGS`; all have learnt from the same days.
         candidates: how many each source may bring; as when the ranker was fitted.
         indexes: over each embedding's items; None: they are built from the sellable items of the snapshot.
+        calibration: what a score means; None: that is not known, and scores say no more than the order.
     """
 
     embeddings: Mapping[str, VectorModel]
@@ -51,6 +53,7 @@ class TwoStage:
     candidates: Candidates
     settings: Settings
     indexes: Mapping[str, ItemIndex] | None = None
+    calibration: Calibration | None = None
 
     kind = "two_stage"
 
@@ -73,6 +76,8 @@ class TwoStage:
         """Write the model as serving: a folder an embedding, and `ranker/`; `training.save` adds what was tested."""
         save_embeddings(self.embeddings, folder / FOLDERS["serving"])
         self.ranker.save(folder / "ranker")
+        if self.calibration:
+            self.calibration.save(folder / "ranker")
 
     def _best(self, retriever: Retriever, users: np.ndarray, rows: np.ndarray, k: int) -> Entries:
         """The best `k` candidates of the users at `rows`."""
@@ -130,4 +135,5 @@ def load_two_stage(folder: Path, settings: Settings, which: Which = "serving") -
     if changed := changed_since(ranker.about["definitions"], all_features(settings)):
         raise ModelFileError(f"{folder} has learnt from other features: {'; '.join(changed)}. Train anew")
     candidates = Candidates.model_validate(ranker.about["candidates"])
-    return TwoStage(load_embeddings(folder, which), ranker, candidates, settings)
+    calibration = load_calibration(folder / "ranker")
+    return TwoStage(load_embeddings(folder, which), ranker, candidates, settings, calibration=calibration)

@@ -9,13 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from nightshift.config import Settings
+from nightshift.evaluation.character import CHARACTER
 from nightshift.monitoring.report import plots
 from nightshift.monitoring.report.night import NightReport
 from nightshift.monitoring.report.page import number, render, words
 from nightshift.runs import code_version
 
 CURVES = 6
-FIRST_COLUMNS = ("ndcg", "recall", "map", "mrr", "hit_rate", "coverage")
+FIRST_COLUMNS = ("ndcg", "recall", "map", "mrr", "hit_rate")
+LAST_COLUMNS = (*CHARACTER, "users")
 METRIC_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "recall": "Recall", "hit_rate": "Hit rate"}
 
 
@@ -23,7 +25,7 @@ def night_page(night: NightReport, settings: Settings) -> str:
     """The HTML of a night's report."""
     evaluation = settings.evaluation
     quality = _quality(night, evaluation.metric)
-    drawn = _plots(night, quality, evaluation.metric)
+    drawn = _plots(night, quality, settings)
     context = {
         "night": night,
         "rows": _rows(night.summaries.get("ingest", {})),
@@ -33,8 +35,11 @@ def night_page(night: NightReport, settings: Settings) -> str:
         "verdict": night.verdict or {},
         "served_name": _served_name(night),
         "quality": quality,
+        "new": _new(night, evaluation.metric),
+        "slices": _slices(night),
         "plots": drawn,
         "longest": max((stage.seconds or 0 for stage in night.stages), default=0) or 1,
+        "metric": evaluation.metric,
         "metric_name": f"{METRIC_NAMES[evaluation.metric]}@{evaluation.k}",
         "metric_names": METRIC_NAMES,
         "colours": {name: at % 6 for at, (name, _) in enumerate(night.lists.sources)} if night.lists else {},
@@ -84,7 +89,7 @@ def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
         return None
     rows = sorted(rows, key=lambda row: (-row[metric], row["model"]))
     found = {name for row in rows for name, value in row.items() if _is_number(value)}
-    columns = [name for name in FIRST_COLUMNS if name in found] + sorted(found - {*FIRST_COLUMNS})
+    columns = _in_order(found)
     by_model = {row["model"]: row[metric] for row in rows}
     served = _served_row(night.verdict or {}, by_model)
     others = [row for row in rows if row["model"] != served]
@@ -99,8 +104,32 @@ def _quality(night: NightReport, metric: str) -> dict[str, Any] | None:
         "served": served,
         "figure": by_model[served or rows[0]["model"]],
         "beside": beside,
-        "best": {column: value for column, value in best.items() if column != "users"} | {"users": None},
+        "best": {column: best[column] if column in FIRST_COLUMNS else None for column in columns},
     }
+
+
+def _in_order(columns: set[str]) -> list[str]:
+    named = [*FIRST_COLUMNS, *sorted(columns - {*FIRST_COLUMNS, *LAST_COLUMNS}), *LAST_COLUMNS]
+    return [name for name in named if name in columns]
+
+
+def _new(night: NightReport, metric: str) -> list[dict[str, Any]]:
+    """The models over items new to the user, the best first."""
+    found = night.summaries.get("train", {}).get("metrics_new") or {}
+    rows = [{"model": name, **figures} for name, figures in found.items() if _is_number(figures.get(metric))]
+    return sorted(rows, key=lambda row: (-row[metric], row["model"]))
+
+
+def _slices(night: NightReport) -> list[dict[str, Any]]:
+    """The model's figure in each slice, beside that of the baseline that is best there."""
+    found = dict(night.summaries.get("train", {}).get("slices") or {})
+    own = found.pop("two_stage", [])
+    rows = []
+    for at, row in enumerate(own):
+        others = {name: slices[at]["mean"] for name, slices in found.items()}
+        name = max(others, key=lambda name: (others[name], name)) if others else ""
+        rows.append({**row, "baseline": name, "baseline_mean": others.get(name)})
+    return rows
 
 
 def _served_row(verdict: Mapping[str, Any], models: Mapping[str, float]) -> str | None:
@@ -117,7 +146,12 @@ def _served_name(night: NightReport) -> str:
     return f"{words(str(name))}{version}" if name else ""
 
 
-def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -> dict[str, Any]:
+def _plots(night: NightReport, quality: Mapping[str, Any] | None, settings: Settings) -> dict[str, Any]:
+    metric, k = settings.evaluation.metric, settings.evaluation.k
+    gains = _intervals((night.verdict or {}).get("gains") or {})
+    sliced = {f"{row['by']}: {row['slice']}": (row["mean"], row["low"], row["high"]) for row in _slices(night)}
+    sliced = {name: values for name, values in sliced.items() if all(map(_is_number, values))}
+    label = f"{METRIC_NAMES[metric]}@{k}"
     found = night.summaries.get("train", {}).get("curves") or {}
     curves = {name: [point for point in points if _is_number(point[1])] for name, points in found.items()}
     lists = night.lists
@@ -125,6 +159,8 @@ def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -
         "volume": plots.volume(night.counts) if night.counts else None,
         "curves": [(name, plots.curve(name, points)) for name, points in sorted(curves.items()) if points][:CURVES],
         "quality": plots.quality(METRIC_NAMES[metric], quality["by_model"], quality["served"]) if quality else None,
+        "gains": plots.intervals("gains", "Gain of the new model", gains, 0.0, f"gain in {label}") if gains else None,
+        "slices": plots.intervals("slices", "The new model by slice", sliced, None, label) if sliced else None,
         "scores": _histogram("scores", "Scores", lists.score_edges, lists.score_shares, "score") if lists else None,
         "overlap": _histogram(
             "overlap", "Users by overlap", [at / 10 for at in range(11)], lists.overlap_shares, "share of the list"
@@ -133,6 +169,13 @@ def _plots(night: NightReport, quality: Mapping[str, Any] | None, metric: str) -
         else None,
         "concentration": plots.concentration(lists.concentration) if lists and lists.concentration else None,
     }
+
+
+def _intervals(gains: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[float, ...]]:
+    """Those that are known, the smallest gain first."""
+    found = {name: tuple(gain.get(part) for part in ("mean", "low", "high")) for name, gain in gains.items()}
+    known = {f"over {name}": values for name, values in found.items() if all(map(_is_number, values))}
+    return dict(sorted(known.items(), key=lambda pair: pair[1][0]))  # type: ignore[arg-type, return-value]
 
 
 def _histogram(name: str, title: str, edges: list[float], shares: list[float], label: str) -> Markup | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib
 import matplotlib.dates
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -128,6 +129,33 @@ def quality(metric: str, values: Mapping[str, float], served: str | None) -> Mar
             label.set_color(INK)
         said = ", ".join(f"{words(name)} {value:.4f}" for name, value in reversed(ranked))
         return _svg(figure, "quality", f"{metric} by model", f"{said}.")
+
+
+def intervals(name: str, title: str, found: Mapping[str, Sequence[float]], least: float | None, label: str) -> Markup:
+    """A point and its interval a row, the first on top.
+
+    Args:
+        found: name -> (mean, low, high).
+        least: where a line is drawn, to be above.
+    """
+    with matplotlib.rc_context(STYLE):
+        rows = list(found.items())[::-1]
+        figure, axes = _canvas(0.6 + 0.3 * len(rows))
+        means, lows, highs = (np.array([values[at] for _, values in rows], dtype=float) for at in range(3))
+        at = np.arange(len(rows))
+        axes.hlines(at, lows, highs, color=ACCENT, linewidth=2)
+        axes.plot(means, at, "o", color=ACCENT, markersize=5)
+        if least is not None:
+            axes.axvline(least, color=BAD, linewidth=1.2, linestyle="--")
+        axes.set_yticks(at, [words(name) for name, _ in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(label)
+        for tick in axes.get_yticklabels():
+            tick.set_color(INK)
+        said = "; ".join(f"{words(name)} {mean:.4f}, {low:.4f} to {high:.4f}" for name, (mean, low, high) in rows[::-1])
+        return _svg(figure, name, title, f"{said}.")
 
 
 def histogram(name: str, title: str, edges: Sequence[float], shares: Sequence[float], label: str) -> Markup:

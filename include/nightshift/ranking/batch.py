@@ -1,0 +1,145 @@
+"""The lists of all users, block by block: in bounded memory, by as many processes as there are cores, and resumable.
+
+A block's lists are a file of their own until all are there, so that a step that was killed goes on where it was. The
+files go by what they were made from: another model, other features, other settings or code, and all are made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightshift.features.blocks import Blocks
+from nightshift.features.snapshot import Snapshot
+from nightshift.ranking.ranker import cores
+
+log = logging.getLogger("nightshift.ranking")
+
+Maker = Callable[[Snapshot], pa.Table]
+"""The lists of a snapshot's users, by user and rank."""
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_maker: Maker | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Blocks whose lists are made into `folder`, a file each.
+
+    Attributes:
+        make: gives what makes the lists; called once a process, so it and what it holds can be sent to one.
+    """
+
+    blocks: Blocks
+    folder: Path
+    make: Callable[[], Maker]
+
+    def run(self, processes: int = 0) -> list[Path]:
+        """Make what is missing. Returns the files, by block.
+
+        Args:
+            processes: at once; 0: one a core, as far as there are blocks. One works here, with all threads; of several
+                each has one thread.
+        """
+        files = [self.folder / f"{number:06d}.parquet" for number in range(len(self.blocks))]
+        missing = [number for number, file in enumerate(files) if not file.exists()]
+        if len(missing) < len(files):
+            log.info("infer: %d of %d blocks are there already", len(files) - len(missing), len(files))
+        processes = min(processes or cores(), len(missing))
+        progress = _Progress(len(missing))
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            with _environment(ONE_THREAD), ProcessPoolExecutor(processes, context, _start, (self.make,)) as pool:
+                work = {pool.submit(_lists_of, self.blocks, number, files[number]): number for number in missing}
+                try:
+                    for done in as_completed(work):
+                        progress.tell(done.result())
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        else:
+            _start(self.make)
+            for number in missing:
+                progress.tell(_lists_of(self.blocks, number, files[number]))
+        return files
+
+
+def folder_for(parent: Path, made_from: Mapping[str, Any]) -> Path:
+    """The folder of the blocks that are made from this, under `parent`; whatever was made from something else goes."""
+    text = json.dumps(made_from, sort_keys=True, default=str)
+    folder = parent / hashlib.sha256(text.encode()).hexdigest()[:16]
+    for other in parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def join(files: list[Path], target: Path) -> None:
+    """Write the blocks' rows as one file, a block at a time."""
+    with pq.ParquetWriter(target, pq.read_schema(files[0])) as writer:
+        for file in files:
+            rows = pq.read_table(file, partitioning=None)
+            writer.write_table(rows, row_group_size=max(rows.num_rows, 1))  # a block is a row group
+
+
+def _start(make: Callable[[], Maker]) -> None:
+    global _maker
+    _maker = make()
+
+
+def _lists_of(blocks: Blocks, number: int, file: Path) -> int:
+    """Make a block's file, whole or not at all. Returns how many users it is of."""
+    assert _maker
+    snapshot = blocks.block(number)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    pq.write_table(_maker(snapshot), partial)
+    partial.replace(file)
+    return len(snapshot.users)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _Progress:
+    """How far it is, and when it will be done."""
+
+    def __init__(self, blocks: int) -> None:
+        self.blocks, self.done, self.users, self.started = blocks, 0, 0, time.monotonic()
+
+    def tell(self, users: int) -> None:
+        self.done, self.users = self.done + 1, self.users + users
+        seconds = max(time.monotonic() - self.started, 1e-3)
+        log.info(
+            "infer: block %d of %d, %s users, %.0f a second, %.0f s left",
+            self.done,
+            self.blocks,
+            f"{self.users:,}",
+            self.users / seconds,
+            seconds / self.done * (self.blocks - self.done),
+        )

@@ -1,0 +1,61 @@
+"""What lists are like, by hand and on the planted shop."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from nightshift.evaluation.character import CHARACTER, character
+from nightshift.models.baselines import Popularity, Repeat
+from nightshift.models.coded import Coded
+from tests import shop
+
+KNOWN = [("u", "CUP1", 1, "1"), ("u", "CUP2", 1, "1"), ("v", "CUP1", 2, "2"), ("w", "JAR1", 3, "3")]
+
+
+@pytest.fixture(scope="module")
+def coded() -> Coded:
+    return Coded(shop.snapshot(shop.events(KNOWN), shop.FIRST + pd.Timedelta(days=9).to_pytimedelta()))
+
+
+def lists(**items: list[str]) -> pd.DataFrame:
+    rows = [(user, rank, item) for user, chosen in items.items() for rank, item in enumerate(chosen, 1)]
+    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
+
+
+def test_by_hand(coded: Coded):
+    found = character(lists(u=["CUP1", "CUP2"], v=["CUP1", "JAR1"], w=["CUP1", "JAR1"]), coded, k=2)
+    assert set(found) == set(CHARACTER)
+    assert found["coverage"] == 1.0
+    own = {"CUP1": 2 / 3, "CUP2": 1 / 3, "JAR1": 1 / 3}
+    shown = ["CUP1", "CUP2", "CUP1", "JAR1", "CUP1", "JAR1"]
+    assert found["novelty"] == pytest.approx(-sum(math.log2(own[item]) for item in shown) / 6)
+    assert found["personalisation"] == pytest.approx(1 - (1 / 2 + 1 / 2 + 2 / 2) / 3)
+    assert found["popularity_lift"] == pytest.approx(1.5 / ((1.5 + 2 + 1) / 3) - 1)
+
+
+def test_words_in_common_make_a_list_less_diverse(coded: Coded):
+    """Titles are CUP NO 1, CUP NO 2, JAR NO 1: of three words two, or two, or one in common."""
+    assert character(lists(u=["CUP1", "CUP2"]), coded, k=2)["diversity"] == pytest.approx(1 - 2 / 3)
+    assert character(lists(u=["CUP2", "JAR1"]), coded, k=2)["diversity"] == pytest.approx(1 - 1 / 3)
+
+
+def test_what_lies_behind_k_does_not_count(coded: Coded):
+    assert character(lists(u=["CUP1", "JAR1"]), coded, k=1)["coverage"] == pytest.approx(1 / 3)
+
+
+def test_without_lists_there_is_nothing_to_tell(coded: Coded):
+    found = character(lists(), coded, k=2)
+    assert found.pop("coverage") == 0.0
+    assert set(found.values()) == {None}
+
+
+def test_the_same_list_for_all_is_not_personal_and_what_everybody_has_already_is_calibrated():
+    view = shop.snapshots()[1]
+    users = view.users["user_id"].tolist()
+    same, own = (character(model.recommend(view, users, 10), Coded(view), 10) for model in (Popularity(), Repeat()))
+    assert same["personalisation"] == pytest.approx(0)
+    assert own["personalisation"] > 0.5
+    assert own["miscalibration"] < same["miscalibration"]
+    assert own["popularity_lift"] < same["popularity_lift"]
+    assert own["novelty"] > same["novelty"]

@@ -1,0 +1,128 @@
+"""The users' lists made block by block: the same lists, in bounded memory, and a killed step goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import infer as job
+from jobs.build_index import build_index
+from jobs.evaluate import evaluate
+from jobs.infer import infer
+from jobs.train import train
+from nightshift.features.blocks import split
+from nightshift.features.snapshot import Snapshot, load_snapshot
+from nightshift.lake import Lake
+from nightshift.ranking import batch
+from nightshift.runs import Night
+from tests.jobs.test_model_steps import planted_night, run
+
+SIZE = 25  # of 60 users: three blocks, the last smaller
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    night = planted_night(tmp_path_factory.mktemp("home"))
+    run(night, train, build_index, evaluate, infer)
+    return night
+
+
+def in_blocks(night: Night, processes: int = 1) -> Night:
+    inference = night.settings.inference.model_copy(update={"block_users": SIZE, "processes": processes})
+    return replace(night, settings=night.settings.model_copy(update={"inference": inference}))
+
+
+def tables_of(night: Night) -> dict[str, int]:
+    found: dict[str, int] = night.read_json("build_features")["tables"]
+    return found
+
+
+def digest(night: Night) -> dict[str, str]:
+    files = sorted((night.folder / "lists").iterdir())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def test_the_blocks_together_are_the_snapshot(night: Night, tmp_path: Path) -> None:
+    lake = Lake(night.home / "lake")
+    whole = load_snapshot(lake, night.run_date, tables_of(night))
+    blocks = split(lake, night.run_date, tables_of(night), SIZE, tmp_path / "split")
+    found = [blocks.block(number) for number in range(len(blocks))]
+    assert [len(block.users) for block in found] == [25, 25, 10]
+    for name in ("users", "pairs", "sequences"):
+        together = pd.concat([getattr(block, name) for block in found], ignore_index=True)
+        pd.testing.assert_frame_equal(together, getattr(whole, name))
+    for block in found:
+        pd.testing.assert_frame_equal(block.items, whole.items)
+        pd.testing.assert_frame_equal(block.cooccurrence, whole.cooccurrence)
+    with pytest.raises(IndexError, match="block 3 of 3"):
+        blocks.block(3)
+
+
+def test_a_few_users_are_one_block_and_nothing_is_written(night: Night, tmp_path: Path) -> None:
+    blocks = split(Lake(night.home / "lake"), night.run_date, tables_of(night), 60, tmp_path / "split")
+    assert len(blocks) == 1
+    assert not (tmp_path / "split").exists()
+
+
+def test_lists_in_blocks_are_the_lists_as_a_whole(night: Night) -> None:
+    whole = pd.read_parquet(night.folder / "lists" / "lists.parquet")
+    others = {name: sha for name, sha in digest(night).items() if name != "lists.parquet"}
+    told = infer(in_blocks(night))
+    file = night.folder / "lists" / "lists.parquet"
+    pd.testing.assert_frame_equal(pd.read_parquet(file), whole)
+    assert {name: sha for name, sha in digest(night).items() if name != "lists.parquet"} == others
+    assert pq.ParquetFile(file).num_row_groups == 3
+    assert (told["blocks"], told["users"], told["entries"]) == (3, 60, 600)
+    assert not (night.folder / "lists.blocks").exists()
+
+
+def test_several_processes_make_the_same_bytes(night: Night) -> None:
+    infer(in_blocks(night))
+    one = digest(night)
+    infer(in_blocks(night, processes=2))
+    assert digest(night)["lists.parquet"] == one["lists.parquet"]
+
+
+def test_a_step_that_died_goes_on_at_its_block_and_one_of_other_settings_begins_anew(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = in_blocks(night)
+    infer(small)
+    expected, made = digest(night), []
+    real = job.lists_for
+
+    def dying(model: object, snapshot: Snapshot, user_ids: list[str], settings: object) -> pd.DataFrame:
+        made.append(user_ids[0])
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return real(model, snapshot, user_ids, settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(job, "lists_for", dying)
+    with pytest.raises(KeyboardInterrupt):
+        infer(small)
+    assert len(list((night.folder / "lists.blocks").glob("*/*.parquet"))) == 2
+    assert digest(night) == expected  # what the night had is still there
+    infer(small)
+    assert len(made) == 5  # the block that died, and the popular list
+    assert digest(night) == expected
+
+    made[:] = [""]
+    with pytest.raises(KeyboardInterrupt):
+        infer(small)
+    made[:] = [""] * 3
+    infer(replace(small, settings=small.settings.model_copy(update={"seed": 77})))
+    assert len(made) == 3 + 3 + 1
+
+
+def test_what_was_made_from_something_else_goes(tmp_path: Path) -> None:
+    first = batch.folder_for(tmp_path, {"model": 1})
+    (first / "000000.parquet").write_bytes(b"x")
+    assert batch.folder_for(tmp_path, {"model": 1}) == first
+    assert (first / "000000.parquet").exists()
+    assert batch.folder_for(tmp_path, {"model": 2}) != first
+    assert not first.exists()
