@@ -94,7 +94,7 @@ def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.Dat
     test = compare(models, known, truth, settings.evaluation.k)
     fresh = {name: OnlyNew(models[name]) for name in DISCOVERERS if name in models}
     new = compare(fresh, known, unseen(truth, known), settings.evaluation.k)
-    save_values(test.values, night.fresh_folder("test") / "users.parquet")
+    save_values(test.values, night.fresh_folder("test"))
     night.keep_folder("test")
     return {"metrics": test.metrics, "metrics_new": new.metrics, "slices": sliced(test, known, settings)}
 
