@@ -31,7 +31,7 @@ def settings(**sections: dict[str, Any]) -> Settings:
         "graph_filter": {"dimension": 16},
         "ranker": {"trees": 60, "min_leaf": 20},
         "candidates": {"two_tower": 15, "graph_filter": 15, "cooccurrence": 10, "repeat": 20, "trending": 10},
-        "evaluation": {"k": 10, "min_users": 10},
+        "evaluation": {"k": 10, "min_users": 10, "confidence": 0.5},  # of 60 users little can be told
         "lists": {"size": 10},
     }
     base = load(Path(__file__).parents[1] / "nightshift.yaml")

@@ -76,7 +76,7 @@ def split(lake: Lake, as_of: dt.date, versions: Versions, size: int, folder: Pat
     """
     chain = chain_of(lake, as_of, versions)
     with partition_rows(lake, "user_features", [as_of], versions) as rows:
-        users = (rows.sql("select count(*) from rows").fetchone() or (0,))[0]
+        [(users,)] = rows.sql("select count(*) from rows").fetchall()
     count = max(-(-users // size), 1)
     if count == 1:
         return Blocks(lake, chain, versions, 1, None)
