@@ -2,11 +2,11 @@
 
     python -m benchmarks.stages --home var/stages --out var/figures
 
-The first time, the events up to the run date are read and their features built by the jobs, into --home. Then the models
-learn from what was known --test-days before the run date, and are held against what was bought since: baselines, each
-retrieval model, their candidates merged without a ranker, the ranker over all candidates, and the rules of the lists;
-then the ranker again without each source. Recall is capped at 20; users and items are those known before the test. Each
-figure has its 95% bootstrap interval over users. Nothing is fitted to the days of the test.
+The first time, the events up to the run date are read and their features built by the jobs, into --home. Then the
+models learn from what was known --test-days before the run date, and are held against what was bought since: baselines,
+each retrieval model, their candidates merged without a ranker, the ranker over all candidates, and the rules of the
+lists; then the ranker again without each source. Recall is capped at 20; users and items are those known before the
+test. Each figure has its 95% bootstrap interval over users. Nothing is fitted to the days of the test.
 """
 
 from __future__ import annotations

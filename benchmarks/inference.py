@@ -1,0 +1,116 @@
+"""How many users a second get their lists, in how much memory; and how near exact search comes to the machine's limit.
+
+    python -m benchmarks.inference --home var --run-date 2011-11-30 --out var/figures
+
+Stands on a night that was run in --home: its model, indexes and features. The lists of all users are made again in each
+way, by blocks of several sizes and by one process or one a core, each in turn; what is published is left alone. Beside
+it the limit: the same vectors' scores by a bare matrix product, whose best 100 nobody looks for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import Cost, costs, interleaved, median, report, spread
+from benchmarks.options import parser
+from jobs.infer import maker
+from nightshift.config import load
+from nightshift.features.blocks import split
+from nightshift.lake import Lake
+from nightshift.ranking.batch import Batch
+from nightshift.runs import Night
+from nightshift.runs.dates import parse_run_date
+
+USERS, ITEMS, DIMENSION, BEST = 4096, 50_000, 64, 100
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser("inference", __doc__)
+    arguments.add_argument("--home", type=Path, required=True, help="the NIGHTSHIFT_HOME of a night that was run")
+    arguments.add_argument("--run-date", type=parse_run_date, required=True, help="of the night")
+    arguments.add_argument("--config", help="the configuration file (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
+    args = arguments.parse_args(argv)
+    night = Night(load(args.config), args.run_date, "benchmark", args.home.absolute())
+    work = night.home / "benchmark"
+    users = len(Lake(night.home / "lake").arrow("user_features", ["user_id"], [("run_date", "=", args.run_date)]))
+    ways = {
+        "one block, one process, all threads": (users, 1),
+        "blocks of 1,000, one process, all threads": (1000, 1),
+        "blocks of 1,000, a process a core": (1000, 0),
+    }
+    found = interleaved(args.repeats, {name: partial(lists, night, work, *way) for name, way in ways.items()})
+    shutil.rmtree(work, ignore_errors=True)
+    rows = [row(name, values, users) for name, values in found.items()]
+    report("inference", rows, vars(args), args.out, found)
+    print()
+    report("exact_search", search(args.repeats), vars(args), args.out)
+
+
+def lists(night: Night, work: Path, size: int, processes: int) -> Cost:
+    """The lists of all users, as the job makes them."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    tables, served = night.read_json("build_features")["tables"], night.read_json("verdict")["served"]
+    with costs() as cost:
+        blocks = split(Lake(night.home / "lake"), night.run_date, tables, size, work / "users")
+        make = partial(maker, night.home / served["folder"], served["kind"], night.settings, night.folder / "index")
+        Batch(blocks, work, make).run(processes)
+    return cost
+
+
+def row(name: str, values: list[Cost], users: int) -> dict[str, Any]:
+    seconds = [value.seconds for value in values]
+    return {
+        "way": name,
+        "users": users,
+        "seconds": spread(seconds),
+        "users a second": round(users / median(seconds)),
+        "peak, MiB": round(max(value.peak_mib for value in values)),
+    }
+
+
+def search(repeats: int) -> list[dict[str, Any]]:
+    """Exact search of the best of many items, beside the matrix product that it cannot do without."""
+    import faiss
+
+    rng = np.random.default_rng(1)
+    users, items = (rng.standard_normal((n, DIMENSION), dtype=np.float32) for n in (USERS, ITEMS))
+    index = faiss.IndexFlatIP(DIMENSION)
+    index.add(items)
+    left, right = torch.from_numpy(users), torch.from_numpy(items)
+    out = torch.empty(512, ITEMS)
+
+    def product() -> float:
+        started = time.perf_counter()
+        for begin in range(0, USERS, 512):
+            torch.mm(left[begin : begin + 512], right.T, out=out)
+        return time.perf_counter() - started
+
+    def flat() -> float:
+        started = time.perf_counter()
+        index.search(users, BEST)
+        return time.perf_counter() - started
+
+    found = interleaved(max(repeats, 3) + 1, {"matrix product": product, f"FAISS, exact, best {BEST}": flat})
+    limit = median(found["matrix product"][1:])
+    flops = 2.0 * USERS * ITEMS * DIMENSION
+    return [
+        {
+            "way": name,
+            "users a second": round(USERS / median(seconds[1:])),
+            "GFLOP/s": round(flops / median(seconds[1:]) / 1e9, 1),
+            "share of the limit": round(limit / median(seconds[1:]), 2),
+        }
+        for name, seconds in found.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
