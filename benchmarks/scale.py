@@ -24,7 +24,7 @@ LINE = re.compile(r"^(\d\d):(\d\d):(\d\d) (.*)")
 
 def main(argv: list[str] | None = None) -> None:
     arguments = with_history(parser("scale", __doc__))
-    arguments.set_defaults(events_a_day=1_000_000, users=1_000_000, items=50_000, repeats=2)
+    arguments.set_defaults(events_a_day=1_000_000, users=1_000_000, items=50_000, repeats=2, memory="3g")
     arguments.add_argument("--days", type=int, default=100, help="of history (100)")
     arguments.add_argument("--limit", type=float, default=8.0, help="GiB that the night may take (8)")
     arguments.add_argument("--through", choices=STEPS, default=NIGHTLY[-1], help="the last step (build_features)")

@@ -30,6 +30,7 @@ def night_page(night: NightReport, settings: Settings) -> str:
         "night": night,
         "rows": _rows(night.summaries.get("ingest", {})),
         "index": _index(night.summaries.get("build_index", {}), settings.index.min_recall),
+        "calibration": night.summaries.get("train", {}).get("calibration"),
         "params": night.summaries.get("train", {}).get("params"),
         "publish": night.summaries.get("publish", {}),
         "verdict": night.verdict or {},
@@ -155,10 +156,12 @@ def _plots(night: NightReport, quality: Mapping[str, Any] | None, settings: Sett
     found = night.summaries.get("train", {}).get("curves") or {}
     curves = {name: [point for point in points if _is_number(point[1])] for name, points in found.items()}
     lists = night.lists
+    calibration = night.summaries.get("train", {}).get("calibration")
     return {
         "volume": plots.volume(night.counts) if night.counts else None,
         "curves": [(name, plots.curve(name, points)) for name, points in sorted(curves.items()) if points][:CURVES],
         "quality": plots.quality(METRIC_NAMES[metric], quality["by_model"], quality["served"]) if quality else None,
+        "reliability": plots.reliability(calibration["bins"]) if calibration else None,
         "gains": plots.intervals("gains", "Gain of the new model", gains, 0.0, f"gain in {label}") if gains else None,
         "slices": plots.intervals("slices", "The new model by slice", sliced, None, label) if sliced else None,
         "scores": _histogram("scores", "Scores", lists.score_edges, lists.score_shares, "score") if lists else None,

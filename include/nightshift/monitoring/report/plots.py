@@ -158,6 +158,27 @@ def intervals(name: str, title: str, found: Mapping[str, Sequence[float]], least
         return _svg(figure, name, title, f"{said}.")
 
 
+def reliability(bins: Sequence[Sequence[float]]) -> Markup:
+    """What was foretold against what came true, both in percent, and the line where they agree.
+
+    Args:
+        bins: (mean probability, share that came true, entries).
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _canvas()
+        foretold, true = [one[0] for one in bins], [one[1] for one in bins]
+        most = max([*foretold, *true, 1e-9])
+        axes.plot([0, most], [0, most], color=QUIET, linewidth=1.2, linestyle="--")
+        axes.plot(foretold, true, color=ACCENT, marker="o", markersize=5)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4))
+            axis.set_major_formatter(PercentFormatter(1))
+        axes.set_xlabel("foretold")
+        axes.set_ylabel("came true")
+        said = "; ".join(f"foretold {p:.1%}, came true {t:.1%}" for p, t in zip(foretold, true, strict=True))
+        return _svg(figure, "reliability", "What scores mean", f"{said}.")
+
+
 def histogram(name: str, title: str, edges: Sequence[float], shares: Sequence[float], label: str) -> Markup:
     """Shares by bin, from bins already counted: `edges` has one more than `shares`. A share axis runs in percent."""
     with matplotlib.rc_context(STYLE):
