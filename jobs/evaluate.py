@@ -28,6 +28,7 @@ from nightshift.ranking.loading import load_recommender
 from nightshift.registry import champion_before
 from nightshift.registry.tracking import Registered, Tracking
 from nightshift.runs import Night, StepError
+from nightshift.tuning.winner import judge as judge_winner
 
 log = logging.getLogger("nightshift")
 
@@ -61,6 +62,7 @@ def evaluate(night: Night) -> dict[str, Any]:
         "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda n: (-(rows[n][metric] or 0), n))],
     }
     night.write_json("verdict", result)
+    settle(night, trained, verdict)
     log.info("%s: %s", "accepted" if verdict.accepted else "refused", "; ".join(verdict.reasons))
     return {name: result[name] for name in ("accepted", "reasons", "served")}
 
@@ -108,6 +110,13 @@ def choose(night: Night, verdict: Verdict, champion: Registered | None, mlflow_r
     if verdict.accepted:
         return tracking.register("two_stage", night.folder / "model", mlflow_run)
     return champion or baselines[verdict.best_baseline]
+
+
+def settle(night: Night, trained: dict[str, Any], verdict: Verdict) -> None:
+    """Tell the search's winner that the challenger was trained with, if any, whether it stays or is put aside."""
+    winner = trained.get("tuning")
+    if winner and trained["trained"]:
+        judge_winner(night.home, winner["name"], night.run_date, verdict.accepted, verdict.reasons)
 
 
 def saved(night: Night, baseline: Recommender) -> Path:

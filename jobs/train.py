@@ -36,6 +36,7 @@ from nightshift.ranking.training import Trained, train_two_stage
 from nightshift.registry.card import FILE, model_card
 from nightshift.registry.tracking import Tracking
 from nightshift.runs import Night, code_version
+from nightshift.tuning.winner import tuned
 
 log = logging.getLogger("nightshift")
 
@@ -44,6 +45,8 @@ DISCOVERERS = ("two_stage", "graph_filter", "two_tower", "item_item", "recent_po
 
 
 def train(night: Night) -> dict[str, Any]:
+    """With the settings that a search has found, where there are any; `tuning` in the summary names them."""
+    night, winner = tuned(night)
     settings, lake = night.settings, Lake(night.home / "lake")
     tables = night.read_json("build_features")["tables"]
     snapshots = [load_snapshot(lake, day, tables) for day in night.cutoffs]
@@ -58,7 +61,8 @@ def train(night: Night) -> dict[str, Any]:
     calibration = trained.serving.calibration if trained else None
     result = {
         "trained": trained is not None,
-        "params": parameters(settings),
+        "params": parameters(settings) | ({"tuning.winner": winner.name} if winner else {}),
+        "tuning": winner.told if winner else None,
         "curves": trained.curves if trained else {},
         **judged(night, trained, middle, truth),
         "importance": trained.holdout.ranker.importance() if trained else {},

@@ -209,6 +209,15 @@ class Ranker(Section):
     user_share: float = Field(default=0.8, gt=0, le=1)  # of the users, that a tree is grown on
 
 
+class Tuning(Section):
+    """The search for better settings of the models: docs/tuning.md."""
+
+    minutes: float = Field(default=30, gt=0)  # that a search may take, unless its command says otherwise
+    min_gain: float = 0.0  # of a winner: the lower end of its gain's 95% interval must be more than this
+    max_users: PositiveInt = 20_000  # that trials are validated on; of more, those that a hash chooses
+    use_winner: bool = True  # nights train with what a search has found, until their gate refuses it
+
+
 class Index(Section):
     kind: Literal["auto", "flat", "hnsw"] = "auto"  # flat is exact; auto: flat up to `exact_up_to` items, then hnsw
     exact_up_to: PositiveInt = 20_000  # items; more, and the index approximates
@@ -353,6 +362,7 @@ class Settings(Section):
     two_tower: TwoTower = TwoTower()  # the retrieval model that is trained
     graph_filter: GraphFilter = GraphFilter()  # the retrieval model in closed form
     ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
+    tuning: Tuning = Tuning()
     index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()
     inference: Inference = Inference()  # how the lists are made

@@ -134,10 +134,7 @@ def train_ranker(
     users = np.unique(coded.user_positions(labels["user_id"].to_numpy()))
     users = users[users >= 0]
     candidates = retriever_for(embeddings, coded, settings).candidates(users)
-    width = len(coded.items)
-    truth = coded.user_positions(labels["user_id"].to_numpy()) * width + coded.items.get_indexer(labels["item_id"])
-    keys = users[candidates["row"].to_numpy()] * width + candidates["item"].to_numpy()
-    relevant = find(truth, keys) >= 0
+    relevant = came_true(candidates, coded, users, labels)
     hits = np.bincount(candidates["row"], relevant, len(users))
     keep = hits[candidates["row"].to_numpy()] > 0
     candidates, relevant = candidates[keep], relevant[keep]
@@ -156,6 +153,14 @@ def train_ranker(
     ranker = fit_ranker(features, relevant.astype(np.int8), groups[groups > 0], settings)
     about = {"as_of": snapshot.as_of.isoformat(), "candidates": settings.candidates.model_dump(mode="json")}
     return replace(ranker, about={**ranker.about, **about})
+
+
+def came_true(candidates: pd.DataFrame, coded: Coded, users: np.ndarray, labels: pd.DataFrame) -> np.ndarray:
+    """Whether each candidate of the users at these positions is among the labels."""
+    width = len(coded.items)
+    truth = coded.user_positions(labels["user_id"].to_numpy()) * width + coded.items.get_indexer(labels["item_id"])
+    keys = users[candidates["row"].to_numpy()] * width + candidates["item"].to_numpy()
+    return find(truth, keys) >= 0
 
 
 class _Clock:

@@ -56,7 +56,7 @@ class Tracking:
         from mlflow.entities import Metric, Param, RunTag
 
         fingerprint = folder_hash(folder)
-        experiment = self._experiment()
+        experiment = self.experiment()
         same = f"tags.`nightshift.run_date` = '{self.night.run_date}' and tags.`nightshift.sha256` = '{fingerprint}'"
         finished = [run for run in self.client.search_runs([experiment], same) if run.info.status == "FINISHED"]
         if finished:
@@ -150,7 +150,8 @@ class Tracking:
         """Let the alias point at a version."""
         self.client.set_registered_model_alias(champion.name, ALIAS, champion.version)
 
-    def _experiment(self) -> str:
+    def experiment(self) -> str:
+        """The id of the experiment that all runs are of; made where there is none."""
         found = self.client.get_experiment_by_name(self.settings.experiment)
         if found:
             return str(found.experiment_id)

@@ -68,6 +68,18 @@ def alone(home: Path, why: str) -> Iterator[None]:
         _release(lock)
 
 
+def last_to_begin(home: Path) -> str | None:
+    """Who began to work on a home last, and its process; it may have ended. A hint."""
+    try:
+        lock = os.open(home / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return _told(lock)
+    finally:
+        os.close(lock)
+
+
 def _opened(home: Path) -> int | None:
     with contextlib.suppress(OSError):
         home.mkdir(parents=True, exist_ok=True)

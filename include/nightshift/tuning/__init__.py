@@ -1,0 +1,1 @@
+"""The search for better settings: the space, the validation, the study, and the winner that nights train with."""

@@ -1,0 +1,48 @@
+"""The space names real settings, and the ones that are shipped lie in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightshift.tuning.space import STAGES, overridden, values_of
+from tests import shop
+
+KEYS = [each.key for stage in STAGES for each in stage.ranges]
+
+
+def test_every_setting_is_searched_once_and_its_default_lies_in_its_range():
+    assert len(KEYS) == len(set(KEYS))
+    defaults = {section: type(getattr(shop.settings(), section))() for section in {key.split(".")[0] for key in KEYS}}
+    for each in (each for stage in STAGES for each in stage.ranges):
+        section, name = each.key.split(".")
+        assert each.low <= getattr(defaults[section], name) <= each.high, each.key
+
+
+def test_both_ends_of_every_range_are_settings():
+    for end in ("low", "high"):
+        held = values_of(shop.settings(), KEYS)
+        wanted = {each.key: getattr(each, end) for stage in STAGES for each in stage.ranges}
+        values = {key: type(held[key])(value) for key, value in wanted.items()}
+        assert values_of(overridden(shop.settings(), values), KEYS) == values
+
+
+def test_overrides_change_what_they_name_and_nothing_else():
+    before = shop.settings()
+    after = overridden(before, {"ranker.leaves": 7, "ranker.l2": 0.5, "candidates.repeat": 3})
+    assert (after.ranker.leaves, after.ranker.l2, after.candidates.repeat) == (7, 0.5, 3)
+    assert after.folder == before.folder
+    back = {key: values_of(before, [key])[key] for key in ("ranker.leaves", "ranker.l2", "candidates.repeat")}
+    assert overridden(after, back) == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"ranker.leafs": 7}, "leafs"),
+        ({"rankers.leaves": 7}, "no settings under rankers"),
+        ({"ranker.leaves": 0}, "greater than 0"),
+    ],
+)
+def test_what_is_no_setting_is_refused(overrides, told):
+    with pytest.raises(ValueError, match=told):
+        overridden(shop.settings(), overrides)
