@@ -72,7 +72,7 @@ def _search(night: Night, budget: Budget, stages: Sequence[Stage]) -> dict[str, 
     bench = bench_of(night, settings)
     name = search_name(night, settings, stages, bench)
     runs = SearchRuns(night, name, _params(settings, stages, bench, before))
-    metric = settings.evaluation.metric
+    metric: str = settings.evaluation.metric
 
     def keep(trial: Trial) -> None:
         value = {} if trial.value is None else {metric: trial.value}

@@ -14,6 +14,7 @@ from jobs.evaluate import evaluate
 from jobs.search import search
 from jobs.train import train
 from nightshift.ranking.two_stage import load_two_stage
+from nightshift.registry.searches import SearchRuns
 from nightshift.registry.tracking import Tracking
 from nightshift.runs import Night, StepError
 from nightshift.tuning.space import Range, Stage
@@ -27,8 +28,8 @@ BRINGS_LITTLE: dict[str, dict[str, Any]] = {
     "ranker": {"trees": 10},
 }
 STAGES = (
-    Stage("candidates", 4, (Range("candidates.repeat", 1, 30), Range("candidates.cooccurrence", 1, 30))),
-    Stage("ranker", 2, (Range("ranker.leaves", 4, 31),)),
+    Stage("candidates", 2, (Range("candidates.repeat", 1, 30), Range("candidates.cooccurrence", 1, 30))),
+    Stage("ranker", 1, (Range("ranker.leaves", 4, 31),)),
 )
 
 
@@ -36,14 +37,14 @@ STAGES = (
 def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     """A night whose sources bring next to nothing, and a search."""
     night = planted_night(tmp_path_factory.mktemp("home"), **BRINGS_LITTLE)
-    night.write_json("search", search(night, trials="5", stages=STAGES))
+    night.write_json("search", search(night, trials="3", stages=STAGES))
     return night
 
 
 def test_more_candidates_are_better_and_it_is_found(night):
     found = night.read_json("search")
     (winner,) = winners(night.home)
-    assert (found["trials"], found["stopped"]) == (5, "5 trials have been made")
+    assert (found["trials"], found["stopped"]) == (3, "3 trials have been made")
     assert found["best"]["value"] > found["base"] + 0.02
     assert winner.overrides.keys() >= {"candidates.repeat", "candidates.cooccurrence"}
     assert winner.configured["candidates.repeat"] == 1
@@ -63,12 +64,35 @@ def test_mlflow_has_a_run_for_the_search_and_one_in_it_for_each_trial(night):
     children = tracking.client.search_runs(
         [tracking.experiment()], f"tags.`mlflow.parentRunId` = '{found['mlflow_run']}'"
     )
-    assert len(children) == 6
+    assert len(children) == 4
     by_trial = {child.data.tags["nightshift.trial"]: child for child in children}
     best = by_trial[found["best"]["name"]]
     assert best.data.metrics["ndcg"] == pytest.approx(found["best"]["value"])
     assert best.data.params == {key: str(value) for key, value in found["best"]["overrides"].items()}
     assert all("seconds" in child.data.metrics for child in children)
+
+
+def test_a_trial_is_written_down_once_and_what_was_cut_off_anew(night):
+    runs = SearchRuns(night, "2024-05-19-a", {"known_until": shop.TEST_CUTOFF})
+    runs.keep("1/ranker/1", "complete", {"ranker.leaves": 7}, {"ndcg": 0.3, "seconds": 2.0})
+    cut_off = {"mlflow.parentRunId": runs.parent, "nightshift.trial": "1/ranker/2"}
+    runs.client.create_run(runs.experiment, tags=cut_off)
+
+    again = SearchRuns(night, "2024-05-19-a", {"known_until": shop.TEST_CUTOFF})
+    assert again.parent == runs.parent
+    for number, state in ((1, "complete"), (2, "pruned"), (3, "failed")):
+        again.keep(f"1/ranker/{number}", state, {"ranker.leaves": 7 * number}, {"seconds": 2.0})
+    again.end({"best": 0.3}, {"winner.json": {"overrides": {"ranker.leaves": 7}}})
+    children = again.client.search_runs([again.experiment], f"tags.`mlflow.parentRunId` = '{again.parent}'")
+    told = {child.data.tags["nightshift.trial"]: (child.info.status, child.data.params) for child in children}
+    assert told == {
+        "1/ranker/1": ("FINISHED", {"ranker.leaves": "7"}),
+        "1/ranker/2": ("KILLED", {"ranker.leaves": "14"}),
+        "1/ranker/3": ("FAILED", {"ranker.leaves": "21"}),
+    }
+    assert len(children) == 3
+    assert again.client.get_run(again.parent).info.status == "FINISHED"
+    assert SearchRuns(night, "2024-05-19-b", {}).parent != again.parent
 
 
 def test_nothing_of_the_test_days_is_looked_at(night, tmp_path, monkeypatch):
@@ -82,7 +106,7 @@ def test_nothing_of_the_test_days_is_looked_at(night, tmp_path, monkeypatch):
     home = tmp_path / "home"
     other = planted_night(home, **BRINGS_LITTLE)
     shutil.copytree(night.home / "mlflow", home / "mlflow")
-    found = search(other, trials="5", stages=STAGES)
+    found = search(other, trials="3", stages=STAGES)
     assert found["search"] == night.read_json("search")["search"]
     files = [where / "search" / "winner.json" for where in (night.home, home)]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -116,6 +140,12 @@ def test_the_next_night_trains_with_the_winner_and_a_refused_one_is_put_aside(ni
     assert tuned(later)[1] is not None, "the same night run again trains as before"
     after = Night(later.settings, later.run_date + dt.timedelta(days=1), "by-hand", night.home)
     assert tuned(after)[1] is None
+
+
+def test_without_mlflow_there_is_no_search(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StepError, match=r"MLflow at http://127\.0\.0\.1:9 keeps no results of the search"):
+        search(planted_night(tmp_path, tracking={"uri": "http://127.0.0.1:9"}), stages=STAGES)
 
 
 def test_there_is_one_search_at_a_time(night):

@@ -39,9 +39,9 @@ from nightshift.tuning.space import UselessError, Values, overridden
 
 log = logging.getLogger("nightshift.tuning")
 
-BUCKETS = 35  # of users, by hash
+BUCKETS = 70  # of users, by hash: as many as the pruner has pairs, which it counts exactly up to 13, at length
 FOLDS = 3
-CHOOSING = 21  # the first buckets, of which each fold has as many; the others confirm
+CHOOSING = 42  # the first buckets, of which each fold has as many; the others confirm
 
 Fit = Callable[[Snapshot, pd.DataFrame, Settings], VectorModel]
 
@@ -148,7 +148,7 @@ class Bench:
         return made.get(getattr(settings, source), lambda: FITS[source](self.snapshot, self.interactions, settings))
 
     def _made(self, vectors: dict[str, VectorModel], settings: Settings) -> Rows:
-        users = self.coded.user_positions(self.user_ids)
+        users = self.coded.users.get_indexer(self.user_ids)
         retriever = retriever_for(vectors, self.coded, settings)
         candidates = retriever.candidates(users)
         relevant = came_true(candidates, self.coded, users, self.labels)
