@@ -55,6 +55,8 @@ def test_after_a_kill_it_makes_the_trials_that_it_would_have_made(whole, tmp_pat
     command = [sys.executable, "-m", "tests.tuning.planted", str(tmp_path / "studies.log"), "3"]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
+    with (tmp_path / "studies.log").open("ab") as journal:
+        journal.write(b'{"op_code":6,"work')  # killed while it wrote
     found = planted.search(tmp_path / "studies.log")
     assert made(found) == made(whole)
     assert [trial.state for trial in found.trials].count("failed") == 1
