@@ -31,7 +31,7 @@ from nightshift.runs.lock import last_to_begin
 from nightshift.runs.steps import STEPS
 from nightshift.tuning import winner as winners
 from nightshift.tuning.bench import Bench
-from nightshift.tuning.space import STAGES, Stage, UselessError, Values, values_of
+from nightshift.tuning.space import STAGES, Stage, UselessError, Values, open_to_search, values_of
 from nightshift.tuning.study import Budget, Found, Study, Trial
 from nightshift.tuning.winner import Gain, Winner
 
@@ -69,6 +69,7 @@ def search(
 
 def _search(night: Night, budget: Budget, stages: Sequence[Stage]) -> dict[str, Any]:
     settings, before = winners.in_force(night)
+    stages = open_to_search(stages, settings)
     bench = bench_of(night, settings)
     name = search_name(night, settings, stages, bench)
     runs = SearchRuns(night, name, _params(settings, stages, bench, before))
@@ -129,7 +130,7 @@ def gain_of(bench: Bench, found: Found, settings: Settings) -> Gain | None:
     if not found.best.overrides:
         return None
     differences = bench.confirmed(found.best.overrides) - bench.confirmed({})
-    told = interval(differences, settings.seed)
+    told = interval(differences, settings.seed, settings.evaluation.confidence)
     metric = f"{settings.evaluation.metric}@{settings.evaluation.k}"
     return Gain(metric=metric, mean=told.mean, low=told.low, high=told.high, users=len(differences))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nightshift.tuning.space import STAGES, overridden, values_of
+from nightshift.tuning.space import STAGES, Range, Stage, UselessError, open_to_search, overridden, values_of
 from tests import shop
 
 KEYS = [each.key for stage in STAGES for each in stage.ranges]
@@ -24,6 +24,16 @@ def test_both_ends_of_every_range_are_settings():
         wanted = {each.key: getattr(each, end) for stage in STAGES for each in stage.ranges}
         values = {key: type(held[key])(value) for key, value in wanted.items()}
         assert values_of(overridden(shop.settings(), values), KEYS) == values
+
+
+def test_what_is_set_beyond_its_range_is_left_alone():
+    stages = open_to_search(STAGES, shop.settings(candidates={"trending": 0}, two_tower={"dimension": 16}))
+    left = {each.key for stage in stages for each in stage.ranges}
+    assert set(KEYS) - left == {"candidates.trending", "graph_filter.dimension"} | {
+        f"candidates.{source}" for source in ("two_tower", "graph_filter")
+    }, "of the small shop's, some are smaller than is searched"
+    with pytest.raises(UselessError, match="nothing to search"):
+        open_to_search([Stage("ranker", 4, (Range("ranker.leaves", 1000, 2000),))], shop.settings())
 
 
 def test_overrides_change_what_they_name_and_nothing_else():

@@ -213,7 +213,7 @@ class Tuning(Section):
     """The search for better settings of the models: docs/tuning.md."""
 
     minutes: float = Field(default=30, gt=0)  # that a search may take, unless its command says otherwise
-    min_gain: float = 0.0  # of a winner: the lower end of its gain's 95% interval must be more than this
+    min_gain: float = 0.0  # of a winner: the lower end of its gain's interval must be more than this
     max_users: PositiveInt = 20_000  # that trials are validated on; of more, those that a hash chooses
     use_winner: bool = True  # nights train with what a search has found, until their gate refuses it
 

@@ -7,7 +7,7 @@ was found; then it begins again. What is left out, and why: docs/tuning.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightshift.config import Settings
 
@@ -99,6 +99,22 @@ STAGES = (
         ),
     ),
 )
+
+
+def open_to_search(stages: Sequence[Stage], settings: Settings) -> tuple[Stage, ...]:
+    """The stages without what is set to a value beyond its range: whoever has done that, means it.
+
+    Raises:
+        UselessError: nothing is left.
+    """
+    found = []
+    for stage in stages:
+        held = values_of(settings, [each.key for each in stage.ranges])
+        if ranges := tuple(each for each in stage.ranges if each.low <= held[each.key] <= each.high):
+            found.append(replace(stage, ranges=ranges))
+    if not found:
+        raise UselessError("every setting of the space is set to a value beyond its range: there is nothing to search")
+    return tuple(found)
 
 
 def values_of(settings: Settings, keys: Sequence[str]) -> dict[str, int | float]:

@@ -115,6 +115,7 @@ class Study:
 
     Args:
         name: of the search: another one if anything has changed that its figures depend on.
+        stages: that the settings lie in.
         settings: that the search begins with.
         keep: is told of every trial, and at the start again of those that had been made before.
     """
@@ -189,7 +190,7 @@ class Study:
         held = values_of(self.settings, [each.key for each in stage.ranges]) | overrides
         return optuna.trial.create_trial(
             value=value,
-            params={each.key: min(max(held[each.key], each.low), each.high) for each in stage.ranges},
+            params={each.key: held[each.key] for each in stage.ranges},
             distributions=self._distributions(stage),
             intermediate_values=steps,
             user_attrs={"overrides": overrides, "seconds": seconds},

@@ -38,7 +38,7 @@ class _Part(BaseModel):
 
 
 class Gain(_Part):
-    """Of the metric, over the settings in force, on users whom the search had not seen: a 95% interval."""
+    """Of the metric, over the settings in force, on users whom the search had not seen; see `intervals.interval`."""
 
     metric: str
     mean: float
