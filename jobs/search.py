@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jobs import command
@@ -56,7 +57,7 @@ def search(
     budget = Budget(
         60 * _number("minutes", minutes or str(night.settings.tuning.minutes)),
         int(_number("trials", trials)) if trials else None,
-        _night_begun(night),
+        night_begun(night.home),
     )
     try:
         with winners.locked(night.home / winners.FOLDER / "search.lock", wait=False):
@@ -163,12 +164,12 @@ def _params(settings: Settings, stages: Sequence[Stage], bench: Bench, before: W
     }
 
 
-def _night_begun(night: Night) -> Any:
-    """Says which step of a night has begun since now, in another process."""
-    before = last_to_begin(night.home)
+def night_begun(home: Path) -> Callable[[], str | None]:
+    """Says which step of a night has begun since now, if one has."""
+    before = last_to_begin(home)
 
     def told() -> str | None:
-        now = last_to_begin(night.home)
+        now = last_to_begin(home)
         begun = now is not None and now != before and now.partition(" ")[0] in STEPS
         return f"a night is at work: {now}" if begun else None
 

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from jobs.evaluate import evaluate
-from jobs.search import search
+from jobs.search import night_begun, search
 from jobs.train import train
 from nightshift.ranking.two_stage import load_two_stage
 from nightshift.registry.searches import SearchRuns
 from nightshift.registry.tracking import Tracking
 from nightshift.runs import Night, StepError
+from nightshift.runs.lock import at_work
 from nightshift.tuning.space import Range, Stage
 from nightshift.tuning.winner import locked, tuned, winners
 from tests import shop
@@ -151,6 +152,16 @@ def test_without_mlflow_there_is_no_search(tmp_path, monkeypatch):
 def test_there_is_one_search_at_a_time(night):
     with locked(night.home / "search" / "search.lock", wait=False), pytest.raises(StepError, match="another search"):
         search(night, trials="1", stages=STAGES)
+
+
+def test_it_sees_that_a_night_has_begun_and_minds_no_other_work(tmp_path):
+    with at_work(tmp_path, "search of 2024-05-19"):
+        told = night_begun(tmp_path)
+        assert told() is None
+        with at_work(tmp_path, "drift_report of 2024-05-19"):
+            assert told() is None
+        with at_work(tmp_path, "train of 2024-05-20"):
+            assert told().startswith("a night is at work: train of 2024-05-20")
 
 
 @pytest.mark.parametrize("given", [{"minutes": "soon"}, {"minutes": "0"}, {"trials": "1.5"}, {"trials": "-1"}])
