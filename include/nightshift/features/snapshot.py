@@ -25,6 +25,8 @@ Versions = Mapping[str, int]
 Read = Callable[[str, Sequence[dt.date]], "AbstractContextManager[DuckDBPyConnection]"]
 """Of a table, the partitions of some days: a DuckDB with the view `rows`."""
 
+INTERACTIONS = ["user_id", "item_id", "event_date", "event_time", "basket_id", "run_date"]
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -148,11 +150,14 @@ def load_interactions(
         after: only events of later days are read.
 
     Returns:
-        Columns user_id, item_id, event_date, event_time, basket_id, run_date, sorted by event_time, user_id, item_id.
+        Columns `INTERACTIONS`, sorted by event_time, user_id, item_id.
     """
-    columns = ["user_id", "item_id", "event_date", "event_time", "basket_id", "run_date"]
     where: list[tuple[str, str, Any]] = [("run_date", "<=", until.isoformat()), ("weight", ">", 0.0)]
     if after:
         where.append(("event_date", ">", after))
-    frame = lake.pandas("events", columns, where, version)
-    return frame.sort_values(["event_time", "user_id", "item_id", "basket_id"], kind="stable", ignore_index=True)
+    return in_order(lake.pandas("events", INTERACTIONS, where, version))
+
+
+def in_order(interactions: pd.DataFrame) -> pd.DataFrame:
+    """Events by time; of one moment by user, item and basket."""
+    return interactions.sort_values(["event_time", "user_id", "item_id", "basket_id"], kind="stable", ignore_index=True)
