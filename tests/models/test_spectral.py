@@ -26,3 +26,12 @@ def test_ids_and_words_sum_to_the_factors():
     of_id, of_word = share_with_words(factors, words, 8)
     means = [of_word[[0, 1]].mean(axis=0), of_word[1], of_word[5], np.zeros(3)]
     np.testing.assert_allclose(of_id + means, factors)
+
+
+def test_an_item_that_nobody_has_is_what_its_words_say():
+    matrix = sparse.csr_array(np.hstack([GROUPS, np.zeros((20, 1))]))
+    words = Bags(np.array([0] * 5 + [1] * 6), np.arange(11))
+    factors = item_factors(matrix, 4, seed=1)
+    of_id, of_word = share_with_words(factors, words, 2)
+    assert not of_id[10].any()
+    np.testing.assert_allclose(of_word[1], factors[5:10].mean(axis=0))

@@ -27,6 +27,8 @@ def item_factors(matrix: sparse.csr_array, dimension: int, seed: int) -> np.ndar
     rank = min(dimension, len(strength))
     factors = np.zeros((matrix.shape[1], dimension))
     factors[:, :rank] = (basis @ directions.T)[:, :rank] * strength[:rank] * np.sqrt(items)[:, None]
+    nobodys = np.flatnonzero(np.bincount(matrix.indices, minlength=len(items)) == 0)
+    factors[nobodys] = 0.0  # nobody has it: rounding alone is there
     return factors / max(np.sqrt((factors**2).sum(axis=1).mean()), 1e-9)
 
 
@@ -34,6 +36,7 @@ def share_with_words(factors: np.ndarray, words: Bags, buckets: int) -> tuple[np
     """Split item vectors into what their words say and what only the item itself does: they sum to `factors`.
 
     A word starts as the mean of the items that have it, so that an item known by its title alone starts near its like.
+    An item without factors (nobody has bought it) says nothing of its words, and is what they say.
 
     Returns:
         ids (items, dimension) and words (buckets, dimension).
@@ -41,5 +44,9 @@ def share_with_words(factors: np.ndarray, words: Bags, buckets: int) -> tuple[np
     lengths = words.lengths
     rows = np.repeat(np.arange(len(lengths)), lengths)
     share = sparse.csr_array((1 / lengths[rows], (rows, words.words)), shape=(len(lengths), buckets))
-    of_word = (share.T @ factors) / np.maximum(np.asarray(share.sum(axis=0)).ravel(), 1e-9)[:, None]
-    return factors - share @ of_word, of_word
+    known = np.flatnonzero(np.abs(factors).max(axis=1))
+    weight = np.asarray(share[known].sum(axis=0)).ravel()
+    of_word = (share[known].T @ factors[known]) / np.maximum(weight, 1e-9)[:, None]
+    of_id = np.zeros_like(factors)
+    of_id[known] = factors[known] - share[known] @ of_word
+    return of_id, of_word
