@@ -175,15 +175,25 @@ class Evaluation(Section):
 
 class TwoTower(Section):
     dimension: PositiveInt = 64  # of the embeddings
-    epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off
+    epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off, at most
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
-    batch_baskets: PositiveInt = 128  # baskets in a training step
+    validation_days: int = Field(default=7, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs
+    patience: PositiveInt = 2  # epochs that may pass without a better validation before the first fit ends
+    batch_baskets: PositiveInt = 128  # baskets in a batch, of each process
+    accumulate: PositiveInt = 1  # batches in a training step: as one so much larger, in the memory of one
+    random_negatives: int = Field(default=512, ge=0)  # items from the whole catalogue beside those of a step
     learning_rate: float = Field(default=5e-3, gt=0)  # falls to 0 over the steps
     refresh_rate: float = Field(default=0.4, gt=0)  # share of the learning rate that a refresh starts with
     temperature: float = Field(default=0.1, gt=0)  # of the softmax; lower is sharper
     half_life_days: float = Field(default=90.0, gt=0)  # a basket this much older is half as likely in an epoch
     context_items: PositiveInt = 50  # recent items the user tower reads; at most features.sequence_length
+    history_half_life_days: float = Field(default=180.0, gt=0)  # so, in the mean of all a user bought
     title_buckets: PositiveInt = 8192  # hash buckets for title words and item attributes
+    checkpoint_steps: PositiveInt = 500  # from one checkpoint to the next; a night that was killed goes on from it
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of training; auto: bfloat16 on a GPU
+    compile: Literal["auto", "on", "off"] = "auto"  # torch.compile; auto: on a GPU
+    tf32: bool = True  # on a GPU, round the factors of what is float32 to TF32
+    memory: str = Field(default="1GB", pattern=r"^\d+ ?[KMGT]i?B$")  # to sort events by user; beyond it, on disk
 
 
 class GraphFilter(Section):

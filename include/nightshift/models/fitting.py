@@ -1,64 +1,64 @@
-"""Fit a two-tower model, or refresh one with what has happened since: sampled softmax over the items of a batch.
+"""Fit a two-tower model, or refresh one with what has happened since.
 
 An epoch takes each basket with a chance that halves every `half_life_days`, so that a night costs the same after years
-of events, and old habits fade. The candidates of a batch are its own items; what that favours is taken back by
-subtracting the log of each item's chance to be there (log-Q: Bengio and Senécal 2008, doi 10.1109/TNN.2007.912312;
-Yi et al. 2019).
+of events, and old habits fade. A first fit learns until the last days before its cut-off are foretold no better, and
+then from those days as well.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import datetime as dt
+import hashlib
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import sparse
-from torch.nn import functional as F
 
 from nightshift.config import Settings
 from nightshift.features.snapshot import Snapshot
-from nightshift.models.attributes import Bags, Scale, bags, text_columns
+from nightshift.models import processes
+from nightshift.models.attributes import Scale, bags, text_columns
+from nightshift.models.basket_files import write_baskets
 from nightshift.models.baskets import Baskets, baskets_of
-from nightshift.models.spectral import item_factors, share_with_words
-from nightshift.models.towers import USER_BUCKETS, ItemInputs, Towers, UserInputs
+from nightshift.models.batches import BatchMaker
+from nightshift.models.checkpoints import Checkpoints, Curve, Progress, best_of
+from nightshift.models.loop import learn
+from nightshift.models.objective import Objective
+from nightshift.models.order import BLOCK, Order
+from nightshift.models.starts import start_from, start_spectral
+from nightshift.models.stopping import Validation, left_out
+from nightshift.models.towers import ItemInputs, Towers
 from nightshift.models.two_tower import TwoTower, best_device
 from nightshift.runs import code_version
 
-log = logging.getLogger("nightshift.models")
-
-Curve = list[tuple[int, float]]
+Interactions: TypeAlias = pd.DataFrame | Callable[[dt.date], Iterable[pd.DataFrame]]
+"""Positive events in memory; or, of a day, what was known by its end: frames of whole users, in order of user id."""
 
 
 class NothingToLearnError(ValueError):
     """There are no events, or no labels, to learn a model from: too early a day, or too short a history."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Baskets to foretell from what came before them."""
-
-    users: UserInputs
-    candidates: torch.Tensor  # items
-    log_chance: torch.Tensor  # of each candidate to be in a batch
-    row: torch.Tensor  # of each target: its basket
-    column: torch.Tensor  # of each target: its candidate
-    weight: torch.Tensor  # of each target
-
-
 def fit(
-    snapshot: Snapshot, interactions: pd.DataFrame, settings: Settings, warm_start: TwoTower | None = None
+    snapshot: Snapshot,
+    interactions: Interactions,
+    settings: Settings,
+    warm_start: TwoTower | None = None,
+    folder: Path | None = None,
 ) -> tuple[TwoTower, Curve]:
     """Learn from the events known by the end of `snapshot.as_of`.
 
     Args:
         interactions: positive events; later ones are not looked at. See `baskets_of`.
         warm_start: go on from this model with `refresh_epochs`; items new since start from their titles' words.
+        folder: for checkpoints, from which a fit that was killed goes on, and for baskets that do not lie in memory.
 
     Returns:
         the model, and its training loss by step. The same input gives the same bytes on CPU, with the same threads.
@@ -66,159 +66,159 @@ def fit(
     Raises:
         NothingToLearnError: nothing was bought by then.
     """
-    config = settings.two_tower
-    device = best_device()
-    item_ids = snapshot.items["item_id"].to_numpy(dtype=object)
-    baskets = baskets_of(interactions, item_ids, snapshot.as_of)
-    if not len(baskets):
-        raise NothingToLearnError(f"nothing was bought by {snapshot.as_of}, so there is no taste to learn")
-    attributes = text_columns(snapshot.items, "item_id")
-    words = bags(snapshot.items, attributes, config.title_buckets)
-    with reproducible(settings.seed, settings.threads, device):
-        towers = Towers(len(item_ids), config.dimension, config.title_buckets)
-        if warm_start is None:
-            scale = Scale.of(snapshot.items)
-            _start_spectral(towers, baskets, words, settings.seed)
-        else:
-            scale = warm_start.scale
-            _start_from(towers, item_ids, warm_start)
-        inputs = ItemInputs.of(words, scale.numbers(snapshot.items), device)
-        curve = _train(towers.to(device), inputs, baskets, snapshot, settings, refresh=warm_start is not None)
-        with torch.no_grad():
-            raw_items = towers.eval().items(inputs)
-    about = {
-        "kind": TwoTower.kind,
-        "as_of": snapshot.as_of.isoformat(),
-        "refreshed_from": warm_start.about["as_of"] if warm_start else None,
-        "baskets": len(baskets),
-        "item_attributes": attributes,
-        "user_attributes": text_columns(snapshot.users, "user_id"),
-        "scale": {"mean": list(scale.mean), "deviation": list(scale.deviation)},
-        "dimension": config.dimension,
-        "title_buckets": config.title_buckets,
-        "context_items": _context_items(settings),
-        "settings": config.model_dump(mode="json"),
-        "seed": settings.seed,
-        "made_by": {"code": code_version(), "torch": torch.__version__.split("+")[0]},
-    }
-    return TwoTower(item_ids, towers, raw_items, scale, about), curve
+    with _baskets(snapshot, interactions, folder) as baskets:
+        if not len(baskets):
+            raise NothingToLearnError(f"nothing was bought by {snapshot.as_of}, so there is no taste to learn")
+        return _Fit(snapshot, baskets, settings, folder).model(warm_start)
 
 
-def loss_of(towers: Towers, inputs: ItemInputs, batch: Batch, temperature: float) -> torch.Tensor:
-    """Softmax cross-entropy of each target against the candidates that are not in its basket."""
-    items = towers.items(inputs)
-    users = towers.users(items, batch.users)
-    logits = users @ F.normalize(F.embedding(batch.candidates, items), dim=1).T / temperature - batch.log_chance
-    in_basket = torch.zeros_like(logits, dtype=torch.bool)
-    in_basket[batch.row, batch.column] = True
-    others = torch.logsumexp(logits.masked_fill(in_basket, -1e9), dim=1)
-    losses = F.softplus(others[batch.row] - logits[batch.row, batch.column])
-    return (losses * batch.weight).sum() / batch.weight.sum()
+class _Fit:
+    """What the phases of a fit have in common."""
 
+    def __init__(self, snapshot: Snapshot, baskets: Baskets, settings: Settings, folder: Path | None) -> None:
+        self.snapshot, self.baskets, self.settings, self.folder = snapshot, baskets, settings, folder
+        self.config, self.device = settings.two_tower, best_device()
+        self.item_ids = snapshot.items["item_id"].to_numpy(dtype=object)
+        self.attributes = text_columns(snapshot.items, "item_id")
+        self.words = bags(snapshot.items, self.attributes, self.config.title_buckets)
+        self.last = (snapshot.as_of - dt.date(1970, 1, 1)).days
+        self.length = min(self.config.context_items, settings.features.sequence_length)
 
-def _train(
-    towers: Towers, inputs: ItemInputs, baskets: Baskets, snapshot: Snapshot, settings: Settings, refresh: bool
-) -> Curve:
-    config = settings.two_tower
-    rng = np.random.default_rng(settings.seed)
-    chance = np.exp2(-baskets.age(snapshot.as_of) / config.half_life_days)
-    orders = [
-        _epoch(chance, config.batch_baskets, rng) for _ in range(config.refresh_epochs if refresh else config.epochs)
-    ]
-    batches = [batch for order in orders for batch in order]
-    rate = config.learning_rate * (config.refresh_rate if refresh else 1.0)
-    optimizer = torch.optim.Adam(towers.parameters(), lr=rate, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=max(len(batches), 1))
-    make = _BatchMaker(baskets, snapshot, chance, settings, inputs.numbers.device)
-    curve: Curve = []
-    for step, which in enumerate(batches):
-        loss = loss_of(towers, inputs, make(which), config.temperature)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        curve.append((step, loss.detach().item()))
-        if (step + 1) % 100 == 0 or step + 1 == len(batches):
-            log.info(
-                "two_tower: as of %s, step %d of %d, loss %.3f", snapshot.as_of, step + 1, len(batches), curve[-1][1]
-            )
-    return curve
+    def model(self, warm_start: TwoTower | None) -> tuple[TwoTower, Curve]:
+        config, snapshot = self.config, self.snapshot
+        with reproducible(self.settings.seed, self.settings.threads, self.device, config.tf32):
+            towers = Towers(len(self.item_ids), config.dimension, config.title_buckets)
+            scale = warm_start.scale if warm_start else Scale.of(snapshot.items)
+            numbers = scale.numbers(snapshot.items)
+            inputs = ItemInputs.of(self.words, numbers, ever_bought(self.baskets, len(self.item_ids)), self.device)
+            self.objective = Objective(towers, inputs, config)
+            if warm_start:
+                start_from(towers, self.item_ids, warm_start)
+                phases = [self._refresh()]
+            else:
+                phases = self._first()
+            with torch.no_grad():
+                raw_items = towers.eval().items(inputs)
+        found = phases[0].validation
+        about = {
+            "kind": TwoTower.kind,
+            "as_of": snapshot.as_of.isoformat(),
+            "refreshed_from": warm_start.about["as_of"] if warm_start else None,
+            "baskets": len(self.baskets),
+            "validation": found,
+            "best_step": found[best_of(found)][0] if found else None,
+            "item_attributes": self.attributes,
+            "user_attributes": text_columns(snapshot.users, "user_id"),
+            "scale": {"mean": list(scale.mean), "deviation": list(scale.deviation)},
+            "dimension": config.dimension,
+            "title_buckets": config.title_buckets,
+            "context_items": self.length,
+            "history_half_life_days": config.history_half_life_days,
+            "settings": config.model_dump(mode="json"),
+            "seed": self.settings.seed,
+            "processes": processes.count(),
+            "made_by": {"code": code_version(), "torch": torch.__version__.split("+")[0]},
+        }
+        losses = [loss for phase in phases for _, loss in phase.curve]
+        return TwoTower(self.item_ids, towers, raw_items, scale, about), list(enumerate(losses))
 
+    def _first(self) -> list[Progress]:
+        """From the spectral start; what was left out to know when to stop is learnt from at the end."""
+        config, until = self.config, self.last - self.config.validation_days
+        order = self._order(until, config.epochs)
+        which = left_out(order, self.last)
+        if not len(which) or not len(order):
+            return [self._learn("first", self._order(self.last, config.epochs), config.learning_rate)]
+        return [self._learn("first", order, config.learning_rate, which), self._refresh()]
 
-def _epoch(chance: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Baskets drawn by their chance, in random order, in equal batches of about `size`."""
-    drawn = rng.permutation(np.flatnonzero(rng.random(len(chance)) < chance))
-    return [np.sort(part) for part in np.array_split(drawn, max(round(len(drawn) / size), 1)) if len(part)]
+    def _refresh(self) -> Progress:
+        order = self._order(self.last, self.config.refresh_epochs)
+        return self._learn("refresh", order, self.config.learning_rate * self.config.refresh_rate)
 
+    def _order(self, until: int, epochs: int) -> Order:
+        size = self.config.batch_baskets * self.config.accumulate * processes.count()
+        return Order(self.baskets, until, self.config.half_life_days, size, epochs, self.settings.seed)
 
-class _BatchMaker:
-    """Gathers batches out of the baskets."""
+    def _learn(self, phase: str, order: Order, rate: float, foretold: np.ndarray | None = None) -> Progress:
+        objective, config = self.objective, self.config
+        if phase == "first":
+            start_spectral(objective.towers, self.baskets, order.until, self.words, self.settings.seed)
+        objective.towers.to(self.device)
+        make = BatchMaker(order, self.snapshot.users, len(self.item_ids), config, self.length, self.device)
+        checkpoints = None
+        if self.folder:
+            writes, of = processes.rank() == 0, self._identity(phase, make)
+            checkpoints = Checkpoints(self.folder / phase, of, config.checkpoint_steps, writes)
+        validation = None
+        if foretold is not None:
+            validation = Validation(foretold, make, objective.inputs, self.settings.evaluation.k)
+        return learn(objective, make, order, rate, checkpoints, validation)
 
-    def __init__(
-        self, baskets: Baskets, snapshot: Snapshot, chance: np.ndarray, settings: Settings, device: torch.device
-    ) -> None:
-        self.baskets, self.device, self.length = baskets, device, _context_items(settings)
-        users = snapshot.users
-        self.words = bags(users, text_columns(users, "user_id"), USER_BUCKETS)
-        self.user = pd.Index(users["user_id"]).get_indexer(baskets.user_id)
-        of_event = np.repeat(chance, baskets.size)
-        share = np.bincount(baskets.target, of_event, len(snapshot.items)) / max(chance.sum(), 1e-9)
-        self.log_absent = np.log1p(-np.minimum(share, 0.999))
-
-    def __call__(self, which: np.ndarray) -> Batch:
-        """Each basket counts with the root of its size, shared by its items."""
-        row, item = self.baskets.targets(which)
-        candidates, column = np.unique(item, return_inverse=True)
-        size = self.baskets.size[which]
-        log_chance = np.log(-np.expm1(len(which) * np.minimum(self.log_absent[candidates], -1e-9)))
-        users = UserInputs.of(
-            self.baskets.contexts(which, self.length), _rows(self.words, self.user[which]), self.device
-        )
-        arrays = candidates, log_chance.astype(np.float32), row, column, (size**-0.5)[row].astype(np.float32)
-        return Batch(users, *(torch.from_numpy(array).to(self.device) for array in arrays))
-
-
-def _rows(words: Bags, which: np.ndarray) -> Bags:
-    """The bags of the rows `which`."""
-    lengths = words.lengths[which]
-    starts = np.cumsum(lengths) - lengths
-    within = np.arange(lengths.sum()) - np.repeat(starts, lengths)
-    return Bags(words.words[np.repeat(words.starts[which], lengths) + within], starts)
-
-
-def _start_spectral(towers: Towers, baskets: Baskets, words: Bags, seed: int) -> None:
-    items, dimension = towers.item_id.weight.shape
-    user = np.repeat(pd.factorize(baskets.user_id)[0], baskets.size)
-    matrix = sparse.csr_array((np.ones(len(user)), (user, baskets.target)), shape=(user.max(initial=0) + 1, items))
-    matrix.data[:] = 1.0  # bought or not: how often is for the ranker
-    factors = item_factors(matrix, dimension, seed)
-    of_id, of_word = share_with_words(factors, words, towers.item_words.num_embeddings)
-    with torch.no_grad():
-        towers.item_id.weight.copy_(torch.from_numpy(of_id))
-        towers.item_words.weight.copy_(torch.from_numpy(of_word))
-
-
-def _start_from(towers: Towers, item_ids: np.ndarray, old: TwoTower) -> None:
-    """Take over every weight; items that the old model did not know start from their words alone."""
-    weights = {name: value.cpu() for name, value in old.towers.state_dict().items()}
-    place = old.vocabulary.get_indexer(item_ids)
-    of_id = weights["item_id.weight"][torch.from_numpy(np.maximum(place, 0))]
-    of_id[torch.from_numpy(place < 0)] = 0.0
-    towers.load_state_dict({**weights, "item_id.weight": of_id})
-
-
-def _context_items(settings: Settings) -> int:
-    return min(settings.two_tower.context_items, settings.features.sequence_length)
+    def _identity(self, phase: str, make: BatchMaker) -> str:
+        """A hash of all that decides how the fit ends: with the same, any checkpoint of one is one of the other."""
+        about = {
+            "phase": phase,
+            "as_of": self.snapshot.as_of.isoformat(),
+            "settings": self.config.model_dump(mode="json", exclude={"checkpoint_steps", "memory"}),
+            "seed": self.settings.seed,
+            "threads": torch.get_num_threads(),
+            "processes": processes.count(),
+            "device": self.device.type,
+            "made_by": {"code": code_version(), "torch": torch.__version__},
+        }
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        weights = [value.cpu().numpy() for value in self.objective.towers.state_dict().values()]
+        given = [getattr(self.objective.inputs, name).cpu().numpy() for name in ("words", "starts", "numbers")]
+        for array in (*weights, *given, make.words.words, make.words.starts):
+            digest.update(array.tobytes())
+        for name in Baskets.__dataclass_fields__:
+            array = getattr(self.baskets, name)
+            for begin in range(0, len(array), BLOCK):
+                digest.update(array[begin : begin + BLOCK].tobytes())
+                self.baskets.release()
+        return digest.hexdigest()
 
 
 @contextlib.contextmanager
-def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None]:
-    """Seeded, and on CPU with deterministic kernels only; what was set before is set again afterwards."""
+def _baskets(snapshot: Snapshot, interactions: Interactions, folder: Path | None) -> Iterator[Baskets]:
+    """The baskets known by then: in memory if the events are, else in files of this process's own."""
+    ids = (snapshot.users["user_id"].to_numpy(dtype=object), snapshot.items["item_id"].to_numpy(dtype=object))
+    if isinstance(interactions, pd.DataFrame):
+        yield baskets_of(interactions, *ids, snapshot.as_of)
+        return
+    if folder is None:
+        raise ValueError("events that do not lie in memory need a folder for the baskets made of them")
+    files = folder / f"baskets-{processes.rank()}"
+    try:
+        yield write_baskets(interactions(snapshot.as_of), *ids, snapshot.as_of, files)
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def ever_bought(baskets: Baskets, items: int) -> np.ndarray:
+    """(items): whether it is in any basket."""
+    found = np.zeros(items, dtype=bool)
+    for begin in range(0, len(baskets.target), BLOCK):
+        found[baskets.target[begin : begin + BLOCK]] = True
+        baskets.release()
+    return found
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, threads: int, device: torch.device, tf32: bool = False) -> Iterator[None]:
+    """Seeded, and on CPU with deterministic kernels only; what was set before is set again afterwards.
+
+    Args:
+        threads: 0: all cores, shared among the processes that work together on this machine.
+        tf32: let a GPU round the factors of float32 products to 10 bits.
+    """
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    products = torch.get_float32_matmul_precision()
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or max(len(os.sched_getaffinity(0)) // processes.on_this_machine(), 1))
     torch.use_deterministic_algorithms(device.type == "cpu")
+    torch.set_float32_matmul_precision("high" if tf32 and device.type == "cuda" else "highest")
     memory.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
     try:
         with torch.random.fork_rng(devices=[]):
@@ -227,4 +227,5 @@ def reproducible(seed: int, threads: int, device: torch.device) -> Iterator[None
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+        torch.set_float32_matmul_precision(products)
         memory.fill_uninitialized_memory = fill

@@ -17,6 +17,7 @@ from nightshift.models.attributes import NUMBERS, Bags
 from nightshift.models.baskets import STEPS
 
 USER_BUCKETS = 1024
+LONG_TERM = 0.3  # of the mean of all purchases, beside that of the recent ones, to begin with
 
 
 @dataclass(frozen=True)
@@ -26,29 +27,40 @@ class ItemInputs:
     words: torch.Tensor
     starts: torch.Tensor
     numbers: torch.Tensor
+    bought: torch.Tensor  # (items, 1) float: 1 if anybody has bought it by then, else 0
 
     @classmethod
-    def of(cls, words: Bags, numbers: np.ndarray, device: torch.device) -> ItemInputs:
-        return cls(*(torch.from_numpy(part).to(device) for part in (words.words, words.starts, numbers)))
+    def of(cls, words: Bags, numbers: np.ndarray, bought: np.ndarray, device: torch.device) -> ItemInputs:
+        parts = words.words, words.starts, numbers, bought.astype(np.float32)[:, None]
+        return cls(*(torch.from_numpy(part).to(device) for part in parts))
 
 
 @dataclass(frozen=True)
 class UserInputs:
-    """What the user tower reads, of some users: see `Baskets.contexts` and `attributes.bags`."""
+    """What the user tower reads, of some users: see `Baskets.contexts`, `batches.faded` and `attributes.bags`."""
 
     items: torch.Tensor
     elapsed: torch.Tensor
     known: torch.Tensor
+    bought: torch.Tensor
+    bought_weight: torch.Tensor
+    bought_starts: torch.Tensor
     words: torch.Tensor
     starts: torch.Tensor
 
     @classmethod
-    def of(cls, context: tuple[np.ndarray, np.ndarray, np.ndarray], words: Bags, device: torch.device) -> UserInputs:
-        return cls(*(torch.from_numpy(part).to(device) for part in (*context, words.words, words.starts)))
+    def of(
+        cls,
+        context: tuple[np.ndarray, np.ndarray, np.ndarray],
+        bought: tuple[np.ndarray, np.ndarray, np.ndarray],
+        words: Bags,
+        device: torch.device,
+    ) -> UserInputs:
+        return cls(*(torch.from_numpy(part).to(device) for part in (*context, *bought, words.words, words.starts)))
 
 
 class Towers(nn.Module):
-    """Item tower: id + title words and attributes + numbers. User tower: recent items, weighted, + attributes.
+    """Item tower: id + title words and attributes + numbers. User tower: recent items, weighted, + all + attributes.
 
     No user has an embedding of its own: a new user, and a known one's newest event, count at once.
     """
@@ -60,6 +72,7 @@ class Towers(nn.Module):
         self.item_numbers = nn.Linear(len(NUMBERS), dimension)
         self.gate = nn.Linear(dimension, 1)
         self.elapsed = nn.Embedding(STEPS, 1)
+        self.long_term = nn.Parameter(torch.full((dimension,), LONG_TERM))
         self.user_words = nn.EmbeddingBag(USER_BUCKETS, dimension, mode="mean")
         self.count = nn.Embedding(STEPS, dimension)
         self.last = nn.Embedding(STEPS, dimension)
@@ -74,15 +87,25 @@ class Towers(nn.Module):
             self.item_numbers.weight.mul_(0.1)
 
     def items(self, inputs: ItemInputs) -> torch.Tensor:
-        """(items, dimension), not normalised: the longer a vector, the more it says of a user who bought the item."""
+        """(items, dimension), not normalised: the longer a vector, the more it says of a user who bought the item.
+
+        An item that nobody has bought is what its attributes say, and its id stays as it is.
+        """
         words = self.item_words(inputs.words, inputs.starts)
-        return self.item_id.weight + words + self.item_numbers(inputs.numbers)
+        return self.item_id.weight * inputs.bought + words + self.item_numbers(inputs.numbers)
 
     def users(self, items: torch.Tensor, inputs: UserInputs) -> torch.Tensor:
-        """(users, dimension), L2 normalised. Attention over recent items, by what they are and how long ago."""
+        """(users, dimension), L2 normalised. Attention over recent items, by what they are and how long ago.
+
+        Beside it stands the mean of all that the user has bought: tastes older than the recent items.
+        """
         weight = F.embedding(inputs.items, self.gate(items))[..., 0] + self.elapsed(inputs.elapsed)[..., 0]
         weight = torch.softmax(weight.masked_fill(~inputs.known, -1e9), dim=1) * inputs.known
-        taste = torch.bmm(weight.unsqueeze(1), F.embedding(inputs.items, items))[:, 0]
+        recent = torch.bmm(weight.unsqueeze(1), F.embedding(inputs.items, items))[:, 0]
+        everything = F.embedding_bag(
+            inputs.bought, items, inputs.bought_starts, mode="sum", per_sample_weights=inputs.bought_weight
+        )
+        taste = recent + self.long_term * everything
         count = (2 * torch.log2(1 + inputs.known.sum(dim=1).float())).long().clamp(max=STEPS - 1)
         last = torch.where(inputs.known[:, 0], inputs.elapsed[:, 0], STEPS - 1)
         about = self.user_words(inputs.words, inputs.starts) + self.count(count) + self.last(last)

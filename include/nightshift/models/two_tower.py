@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from nightshift.models.attributes import Scale, bags
 from nightshift.models.baskets import steps
+from nightshift.models.batches import faded
 from nightshift.models.coded import Coded
 from nightshift.models.nearest import BLOCK, VectorModel
 from nightshift.models.recommender import ModelFileError
@@ -80,10 +82,15 @@ class TwoTower(VectorModel):
             steps(days[at]),
             item >= 0,
         )
+        row, at = expand(coded.pair_start, users)
+        bought, ago = places[coded.pair_item[at]], coded.snapshot.pairs["days_since_last"].to_numpy(dtype=np.int64)[at]
+        there = bought >= 0
+        half_life = self.about["history_half_life_days"]
+        history = faded(row[there], bought[there], ago[there], len(users), half_life)
         attributes = self.about["user_attributes"]
         about = coded.snapshot.users.reindex(columns=attributes).iloc[np.maximum(users, 0)].astype(object)
         about[users < 0] = None
-        return UserInputs.of((context, elapsed, known), bags(about, attributes, USER_BUCKETS), self.device)
+        return UserInputs.of((context, elapsed, known), history, bags(about, attributes, USER_BUCKETS), self.device)
 
 
 def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower:
@@ -113,5 +120,7 @@ def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one; of several processes that `torchrun` has started, each has its own."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -12,9 +12,10 @@ before, the graph filter, which takes seconds, is fitted anew.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,11 +24,13 @@ import pandas as pd
 
 from nightshift.config import Settings
 from nightshift.features.snapshot import Snapshot
+from nightshift.models import processes
 from nightshift.models.coded import Coded
-from nightshift.models.fitting import Curve, fit
+from nightshift.models.fitting import Curve, Interactions, NothingToLearnError, fit
 from nightshift.models.graph_model import fit_graph
 from nightshift.models.nearest import VectorModel
 from nightshift.models.rows import find
+from nightshift.models.two_tower import TwoTower
 from nightshift.ranking.calibration import fit_calibration
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
@@ -81,10 +84,11 @@ class Trained:
 
 def train_two_stage(
     snapshots: Sequence[Snapshot],
-    interactions: pd.DataFrame,
+    interactions: Interactions,
     ranker_labels: pd.DataFrame,
     settings: Settings,
     audit: Audit | None = None,
+    folder: Path | None = None,
 ) -> Trained:
     """Fit, refresh and rank, as the picture above.
 
@@ -93,25 +97,50 @@ def train_two_stage(
         interactions: positive events; each part looks only at those it may know.
         ranker_labels: user_id, item_id that came together in (T1, T0].
         audit: is given the ranker's rows before it learns from them, and raises if they are not good enough.
+        folder: for the checkpoints of the fits: see `fit`.
 
     Raises:
         NothingToLearnError: the history before R is too short.
     """
-    early, middle, late = snapshots
+    early = snapshots[0]
     clock = _Clock()
-    first, curve = fit(early, interactions, settings)
+    fits = _fits(snapshots, interactions, settings, folder)
+    first, curve = next(fits)
     clock.lap("two_tower")
     graphs = [fit_graph(snapshot, settings) for snapshot in snapshots]
     clock.lap("graph_filter")
     ranker = train_ranker({"graph_filter": graphs[0], "two_tower": first}, early, ranker_labels, settings, audit)
     clock.lap("ranker")
-    tested, tested_curve = fit(middle, interactions, settings, warm_start=first)
-    serving, serving_curve = fit(late, interactions, settings, warm_start=tested)
+    (tested, tested_curve), (serving, serving_curve) = fits
     clock.lap("refresh")
     holdout = TwoStage({"graph_filter": graphs[1], "two_tower": tested}, ranker, settings.candidates, settings)
     served = replace(holdout, embeddings={"graph_filter": graphs[2], "two_tower": serving})
     curves = {"two_tower_loss": curve, "holdout_refresh_loss": tested_curve, "serving_refresh_loss": serving_curve}
     return Trained(holdout, served, curves, clock.seconds)
+
+
+def follow(snapshots: Sequence[Snapshot], interactions: Interactions, settings: Settings, folder: Path) -> None:
+    """What every process but the first does of `train_two_stage`: its share of each fit, until the first has ended.
+
+    The arguments are those of the first.
+    """
+    fits = _fits(snapshots, interactions, settings, folder)
+    while processes.agreed(0.0):
+        with contextlib.suppress(NothingToLearnError):  # the first says so
+            next(fits)
+
+
+def _fits(
+    snapshots: Sequence[Snapshot], interactions: Interactions, settings: Settings, folder: Path | None
+) -> Iterator[tuple[TwoTower, Curve]]:
+    """The two-tower model as of each day, refreshed from the one before."""
+    model = None
+    for snapshot in snapshots:
+        if processes.rank() == 0:
+            processes.agreed(1.0)  # the others may go on
+        own = folder / snapshot.as_of.isoformat() if folder else None
+        model, curve = fit(snapshot, interactions, settings, warm_start=model, folder=own)
+        yield model, curve
 
 
 def train_ranker(
