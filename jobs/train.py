@@ -1,6 +1,10 @@
 """Train the night's model, and test it beside the baselines on the last days before the run date.
 
     python -m jobs.train --run-date 2011-11-30
+    torchrun --nproc-per-node 2 -m jobs.train --run-date 2011-11-30
+
+Several processes share the two-tower model's steps, each with a batch of its own, so that a step is as many times
+larger; what else there is to do, the first does alone. A night that was killed goes on from its last checkpoint.
 
 Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's, card.md says what it
 is good for), test/ (each model's figures a user) and train.json: parameters, curves, every model's metrics on the same
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,23 +24,25 @@ from typing import Any
 import pandas as pd
 
 from jobs import command
-from nightshift.config import Settings
+from nightshift.config import Settings, load
 from nightshift.evaluation.compare import Comparison, compare, save_values
 from nightshift.evaluation.discovery import OnlyNew, unseen
 from nightshift.evaluation.labels import labels
 from nightshift.evaluation.slices import by_slice, slices
+from nightshift.features.histories import Histories
 from nightshift.features.snapshot import Snapshot, load_interactions, load_snapshot
 from nightshift.lake import Lake
+from nightshift.models import processes
 from nightshift.models.baselines import BASELINES
 from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.recommender import Recommender
 from nightshift.models.two_tower import best_device
 from nightshift.ranking.audit import TrainingAudit
 from nightshift.ranking.rerank import Reranked
-from nightshift.ranking.training import Trained, train_two_stage
+from nightshift.ranking.training import Trained, follow, train_two_stage
 from nightshift.registry.card import FILE, model_card
 from nightshift.registry.tracking import Tracking
-from nightshift.runs import Night, code_version
+from nightshift.runs import Night, code_version, open_night
 from nightshift.tuning.winner import tuned
 
 log = logging.getLogger("nightshift")
@@ -43,20 +50,22 @@ log = logging.getLogger("nightshift")
 DISCOVERERS = ("two_stage", "graph_filter", "two_tower", "item_item", "recent_popularity")
 """Models whose lists are also held against the items that are new to the user."""
 
+FITS = "fits"  # of the night's folder: checkpoints, and what is sorted, until the night has its model
+
 
 def train(night: Night) -> dict[str, Any]:
     """With the settings that a search has found, where there are any; `tuning` in the summary names them."""
     night, winner = tuned(night)
     settings, lake = night.settings, Lake(night.home / "lake")
     tables = night.read_json("build_features")["tables"]
-    snapshots = [load_snapshot(lake, day, tables) for day in night.cutoffs]
-    interactions = load_interactions(lake, night.run_date, tables["events"])
+    snapshots, histories = known(night)
     audit = TrainingAudit(night)
-    audit.events(interactions)
+    audit.events([Path(file) for file in lake.files("events", [("run_date", "<=", night.run_date)], tables["events"])])
+    recent = load_interactions(lake, night.run_date, tables["events"], after=night.ranker_cutoff)
     early, middle, late = snapshots
-    truth = labels(interactions, middle.as_of, late.as_of, known=middle)
+    truth = labels(recent, middle.as_of, late.as_of, known=middle)
     folder = night.fresh_folder("model")
-    trained = learn(night, folder, snapshots, interactions, truth, audit)
+    trained = learn(night, folder, snapshots, histories, recent, truth, audit)
 
     calibration = trained.serving.calibration if trained else None
     result = {
@@ -78,6 +87,7 @@ def train(night: Night) -> dict[str, Any]:
         card = model_card(settings.name, result, told, rules.metric, rules.k, code_version())
         (folder / FILE).write_text(card, encoding="utf-8")
     night.keep_folder("model")
+    shutil.rmtree(night.folder / FITS, ignore_errors=True)
     return {
         **result,
         "parts": trained.seconds if trained else {},
@@ -85,6 +95,44 @@ def train(night: Night) -> dict[str, Any]:
         "mlflow_run": logged(night, result),
         "validation_seconds": round(audit.seconds, 2),
     }
+
+
+def known(night: Night) -> tuple[list[Snapshot], Histories]:
+    """What the night learns from: the features as of its cut-offs, and every user's events."""
+    settings, lake = night.settings, Lake(night.home / "lake")
+    tables = night.read_json("build_features")["tables"]
+    scratch = night.folder / FITS / f"sort-{processes.rank()}"
+    histories = Histories(lake, tables["events"], scratch, settings.two_tower.memory, settings.threads)
+    return [load_snapshot(lake, day, tables) for day in night.cutoffs], histories
+
+
+def learn(
+    night: Night,
+    folder: Path,
+    snapshots: Sequence[Snapshot],
+    histories: Histories,
+    recent: pd.DataFrame,
+    truth: pd.DataFrame,
+    audit: TrainingAudit,
+) -> Trained | None:
+    """Train, and write the files to `folder`; None, and there the reason, where there is nothing to learn from.
+
+    Args:
+        recent: the positive events after the ranker's cut-off, which are its labels.
+        truth: what came true after the test cut-off: nothing is fitted to it but what the scores of the lists mean.
+    """
+    early, middle, _ = snapshots
+    try:
+        ranker_labels = labels(recent, early.as_of, middle.as_of, known=early)
+        fits = night.folder / FITS
+        trained = train_two_stage(snapshots, histories, ranker_labels, night.settings, audit.ranker_rows, fits)
+        trained = trained.calibrated(middle, truth, night.settings)
+        trained.save(folder)
+        return trained
+    except NothingToLearnError as error:
+        log.warning("train: %s: the baselines stay among themselves", error)
+        (folder / "untrained.json").write_text(json.dumps({"reason": str(error)}) + "\n", encoding="utf-8")
+        return None
 
 
 def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.DataFrame) -> dict[str, Any]:
@@ -103,6 +151,13 @@ def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.Dat
     return {"metrics": test.metrics, "metrics_new": new.metrics, "slices": sliced(test, known, settings)}
 
 
+def sliced(test: Comparison, known: Snapshot, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """The metric that decides by slice of the users, of the model that may serve and of what it must beat."""
+    names = [name for name in ("two_stage", *(baseline.kind for baseline in BASELINES)) if name in test.values]
+    of_user = slices(known, test.values[names[0]]["user_id"].tolist())
+    return {name: by_slice(test.values[name], of_user, settings.evaluation.metric, settings.seed) for name in names}
+
+
 def logged(night: Night, result: dict[str, Any]) -> str:
     """The run in MLflow that holds all this, and the model's files."""
     parts = {"": result["metrics"], "new.": result["metrics_new"]}
@@ -117,39 +172,6 @@ def logged(night: Night, result: dict[str, Any]) -> str:
     return tracking.log_run(result["params"], known, result["curves"], result["tables"], night.folder / "model")
 
 
-def sliced(test: Comparison, known: Snapshot, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    """The metric that decides by slice of the users, of the model that may serve and of what it must beat."""
-    names = [name for name in ("two_stage", *(baseline.kind for baseline in BASELINES)) if name in test.values]
-    of_user = slices(known, test.values[names[0]]["user_id"].tolist())
-    return {name: by_slice(test.values[name], of_user, settings.evaluation.metric, settings.seed) for name in names}
-
-
-def learn(
-    night: Night,
-    folder: Path,
-    snapshots: Sequence[Snapshot],
-    interactions: pd.DataFrame,
-    truth: pd.DataFrame,
-    audit: TrainingAudit,
-) -> Trained | None:
-    """Train, and write the files to `folder`; None, and there the reason, where there is nothing to learn from.
-
-    Args:
-        truth: what came true after the test cut-off: nothing is fitted to it but what the scores of the lists mean.
-    """
-    early, middle, _ = snapshots
-    try:
-        ranker_labels = labels(interactions, early.as_of, middle.as_of, known=early)
-        trained = train_two_stage(snapshots, interactions, ranker_labels, night.settings, audit.ranker_rows)
-        trained = trained.calibrated(middle, truth, night.settings)
-        trained.save(folder)
-        return trained
-    except NothingToLearnError as error:
-        log.warning("train: %s: the baselines stay among themselves", error)
-        (folder / "untrained.json").write_text(json.dumps({"reason": str(error)}) + "\n", encoding="utf-8")
-        return None
-
-
 def parameters(settings: Settings) -> dict[str, Any]:
     """All settings that shape a model, flat."""
     sections = ("two_tower", "graph_filter", "ranker", "candidates", "index", "evaluation")
@@ -157,5 +179,17 @@ def parameters(settings: Settings) -> dict[str, Any]:
     return {"seed": settings.seed, **named}
 
 
+def take_part() -> None:
+    """What every process but the first does."""
+    args = command.parser("train", __doc__).parse_args()
+    night, _ = tuned(open_night(load(args.config), args.run_date, args.run_id))
+    follow(*known(night), night.settings, night.folder / FITS)
+
+
 if __name__ == "__main__":
-    command.run(train, __doc__)
+    with processes.joined() as rank:
+        if rank == 0:
+            command.run(train, __doc__)
+            processes.agreed(0.0)  # the others may end
+        else:
+            take_part()

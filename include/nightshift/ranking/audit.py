@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.contracts import check
+from nightshift.contracts.figures import Rows
 from nightshift.runs import Night
 
 
@@ -20,15 +21,14 @@ class TrainingAudit:
         self.night = night
         self.seconds = 0.0
 
-    def events(self, interactions: pd.DataFrame) -> None:
-        """Audit the positive events that every model of the night learns from; none at all is not judged here.
+    def events(self, events: Rows) -> None:
+        """Audit the events that every model of the night learns from; none at all is not judged here.
 
         Raises:
             GateError: one of them could not be known on the night's day.
         """
-        if len(interactions):
-            rows = {"training_events": interactions[["event_date", "event_time", "run_date"]]}
-            self.seconds += check(self.night, "train", rows, cutoff=self.night.run_date).seconds
+        if len(events):
+            self.seconds += check(self.night, "train", {"training_events": events}, cutoff=self.night.run_date).seconds
 
     def ranker_rows(self, candidates: pd.DataFrame, features: pd.DataFrame) -> None:
         """Audit what the ranker learns from; no rows are not judged here.
