@@ -1,0 +1,83 @@
+"""What memory a fit of the two-tower model takes as the events grow: from files, and with all events in memory.
+
+    python -m benchmarks.fit_memory --work var/fit-memory --out var/figures
+
+Customers and items stay as many; each customer buys so many times more. A process for each fit; its memory is the most
+that it ever held, the libraries included.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.measure import interleaved, median, report
+from benchmarks.options import parser
+from nightshift.lake import Lake
+
+FIRST = dt.date(2024, 1, 1)
+DAYS, USERS, ITEMS = 90, 3000, 1000
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser("fit_memory", __doc__)
+    arguments.add_argument("--work", type=Path, required=True, help="a folder for the lakes; one that is there is used")
+    arguments.add_argument("--events", type=int, nargs="+", default=[300_000, 3_000_000], help="in each lake")
+    args = arguments.parse_args(argv)
+    for events in args.events:
+        prepare(args.work / str(events), events)
+    alternatives = {
+        f"{events} {way}": lambda events=events, way=way: once(args.work / str(events), way)
+        for way in ("from files", "in memory")
+        for events in args.events
+    }
+    found = interleaved(args.repeats, alternatives)
+    rows = []
+    for name, runs in found.items():
+        events, way = name.split(" ", 1)
+        rows.append({"events": int(events), "way": way} | {key: median([run[key] for run in runs]) for key in runs[0]})
+    report("fit_memory", rows, vars(args), args.out, found)
+
+
+def prepare(folder: Path, events: int) -> None:
+    """A lake of so many purchases, evenly over the days."""
+    lake = Lake(folder / "lake")
+    if lake.exists("events"):
+        return
+    rng = np.random.default_rng(1)
+    for begin in range(0, DAYS, 10):
+        dates = [FIRST + dt.timedelta(days=day) for day in range(begin, begin + 10)]
+        lake.replace("events", dates, pd.concat([day_of(rng, day, events // DAYS) for day in dates]))
+
+
+def day_of(rng: np.random.Generator, day: dt.date, events: int) -> pd.DataFrame:
+    user = rng.integers(0, USERS, events)
+    item = (rng.pareto(1.2, events) * 20 % ITEMS).astype(int)
+    second = rng.integers(0, 86_400, events)
+    return pd.DataFrame(
+        {
+            "user_id": np.char.add("user-", user.astype(str)).astype(object),
+            "item_id": np.char.add("item-", item.astype(str)).astype(object),
+            "event_time": pd.Timestamp(day, tz="UTC") + pd.to_timedelta(second, unit="s"),
+            "event_date": day,
+            "basket_id": np.char.add(f"{day}-{events}-", user.astype(str)).astype(object),
+            "weight": 1.0,
+            "run_date": day,
+        }
+    )
+
+
+def once(folder: Path, way: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.fit_once", str(folder), way]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    main()
