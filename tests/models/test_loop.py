@@ -63,6 +63,7 @@ def test_a_fit_that_was_interrupted_anywhere_ends_the_same(
 
 def test_a_fit_that_was_killed_goes_on_and_ends_the_same(uninterrupted: TwoTower, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.models.fit_apart", str(tmp_path / "model"), str(tmp_path / "fit")]
+    command.append(str(SMALL["epochs"]))
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         said = [line for line, _ in zip(child.stdout, range(2), strict=False)]  # it has kept two checkpoints

@@ -177,8 +177,8 @@ class TwoTower(Section):
     dimension: PositiveInt = 64  # of the embeddings
     epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off, at most
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
-    validation_days: int = Field(default=7, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs
-    patience: PositiveInt = 2  # epochs that may pass without a better validation before the first fit ends
+    validation_days: int = Field(default=3, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs
+    patience: PositiveInt = 4  # epochs that may pass without a better validation before the first fit ends
     batch_baskets: PositiveInt = 128  # baskets in a batch, of each process
     accumulate: PositiveInt = 1  # batches in a training step: as one so much larger, in the memory of one
     random_negatives: int = Field(default=512, ge=0)  # items from the whole catalogue beside those of a step
