@@ -36,7 +36,8 @@ from nightshift.ranking.reasons import with_reasons
 from nightshift.ranking.rerank import Reranked, Rules
 from nightshift.ranking.similar import similar_items
 from nightshift.ranking.two_stage import TwoStage
-from nightshift.retrieval.index import index_for, load_index
+from nightshift.retrieval.files import load_index, save_index
+from nightshift.retrieval.index import index_for
 from nightshift.runs import Night, code_version
 
 
@@ -90,7 +91,7 @@ def index_champion(model: Path, kind: str, settings: Settings, snapshot: Snapsho
     """Indexes of a champion's vectors over what can be sold tonight, in `folder`."""
     found = load_recommender(model, kind, settings)
     for source, embedding in found.embeddings.items() if isinstance(found, TwoStage) else ():
-        index_for(embedding, Coded(snapshot), settings).save(folder / source, {})
+        save_index(index_for(embedding, Coded(snapshot), settings), folder / source, {})
     return folder
 
 

@@ -107,7 +107,8 @@ def test_the_index_holds_what_can_be_sold(night):
     summary = night.read_json("build_index")
     assert summary["indexes"].keys() == {"graph_filter", "two_tower"}
     for found in summary["indexes"].values():
-        assert (found["items"], found["items_known"], found["recall"]) == (41, 43, 1)
+        assert (found["kind"], found["items"], found["items_known"], found["recall"]) == ("flat", 41, 43, 1)
+        assert found["queries"] == 30  # of 60 users; the search would be tuned with the others
 
 
 def test_the_verdict_names_who_serves_and_all_figures(night):
@@ -193,7 +194,7 @@ def test_on_a_first_day_a_baseline_serves(night):
 
 
 def test_an_index_that_misses_stops_the_night(night, monkeypatch):
-    monkeypatch.setattr("nightshift.retrieval.index.ItemIndex.recall_at", lambda *_: 0.9)
+    monkeypatch.setattr("nightshift.retrieval.recall.Truth.recall", lambda *_: 0.9)
     kept = content(night.folder / "index")
     with pytest.raises(GateError, match=r"index of graph_filter finds 0\.9000 of the 100 true neighbours, 0\.95 are"):
         build_index(night)

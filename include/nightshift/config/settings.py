@@ -229,9 +229,20 @@ class Tuning(Section):
 
 
 class Index(Section):
-    kind: Literal["auto", "flat", "hnsw"] = "auto"  # flat is exact; auto: flat up to `exact_up_to` items, then hnsw
-    exact_up_to: PositiveInt = 20_000  # items; more, and the index approximates
-    min_recall: Share = 0.95  # recall@100 against exact search, gated
+    """Kinds, and the figures behind these numbers: docs/performance.md, Searching the index."""
+
+    kind: Literal["auto", "flat", "hnsw", "ivf_pq"] = "auto"  # auto: by the number of items; flat is exact
+    exact_up_to: PositiveInt = 20_000  # items; of more, auto takes hnsw
+    graph_up_to: PositiveInt = 500_000  # items; of more, auto takes ivf_pq: a graph is built by one thread
+    fallback_up_to: PositiveInt = 1_000_000  # items; a kind that misses target_recall gives way to flat up to so many
+    target_recall: Share = 0.98  # recall@100 that the search is made thorough enough for, by some of the users
+    min_recall: Share = 0.95  # recall@100 against exact search for other users, gated
+
+    @model_validator(mode="after")
+    def _aims_at_what_is_asked_for(self) -> Index:
+        if self.target_recall < self.min_recall:
+            raise MisfitError(f"{self.target_recall} is below min_recall, {self.min_recall}: raise it", "target_recall")
+        return self
 
 
 class Candidates(Section):

@@ -1,22 +1,22 @@
-"""A FAISS index over item vectors, with the ids beside it, and how often it finds what exact search finds.
-
-Vectors have length 1, so that the inner product is the cosine. HNSW: Malkov and Yashunin (2016), arXiv:1603.09320.
-"""
+"""Items found by inner product, by an index of the kind that fits their number, tuned to a recall."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import faiss
 import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
+from nightshift.config.settings import Index
+from nightshift.retrieval.devices import on_gpu, set_threads
+from nightshift.retrieval.kinds import KINDS, Effort
+from nightshift.retrieval.recall import NEAREST, Truth, query_users
 
 if TYPE_CHECKING:
     from nightshift.models.coded import Coded
@@ -24,129 +24,117 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nightshift.retrieval")
 
-NEIGHBOURS, BUILD_EFFORT, SEARCH_EFFORT = 32, 200, 256  # of HNSW: links an item, candidates looked at
+FEWEST = {"hnsw": 1, "ivf_pq": 2_000}  # items that a kind can be built of
 
 
 @dataclass(frozen=True)
 class ItemIndex:
-    """Items that can be found: `item_ids` by their row in the index."""
+    """Items that can be found.
+
+    Attributes:
+        index: of inner products.
+        item_ids: by their row in the index; None for a row that is passed over.
+        kind: of `KINDS`.
+        effort: that it is searched with, of `efforts`.
+    """
 
     index: faiss.Index
     item_ids: np.ndarray
     kind: str
+    effort: Effort = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """How many items can be found."""
+        return len(self.item_ids) - len(self.gone)
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The `k` nearest items of each vector, the best first, ties to the first row.
+        """The `k` best items of each vector, the best first, ties to the first row.
 
         Returns:
-            rows into `item_ids` (int64; -1 where none was found) and cosines (float32): (vectors, at most `k`).
+            rows into `item_ids` (int64; -1 where none was found) and inner products (float32): (vectors, at most `k`).
         """
-        k = min(k, len(self.item_ids))
+        k = min(k, len(self))
         if not k or not len(vectors):
             return np.empty((len(vectors), k), dtype=np.int64), np.empty((len(vectors), k), dtype=np.float32)
-        scores, rows = self.index.search(np.ascontiguousarray(vectors, dtype=np.float32), k)
-        rows = rows.astype(np.int64)
+        scores, rows = self.index.search(vectors, k, params=self._parameters)
         order = np.lexsort((rows, -scores), axis=1)
         return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
-    def recall_at(self, k: int, queries: np.ndarray, vectors: np.ndarray) -> float:
-        """Share of the exact `k` nearest that the index finds too, mean over `queries`.
+    @property
+    def efforts(self) -> list[Effort]:
+        """That it can be searched with, from the least to the most thorough; none of an exact index."""
+        return KINDS[self.kind].efforts(len(self))
 
-        Args:
-            vectors: those the index was built from.
+    @cached_property
+    def gone(self) -> np.ndarray:
+        """Rows that are passed over."""
+        return np.flatnonzero(pd.isna(self.item_ids))
 
-        Raises:
-            ValueError: there is no query, or no vector: a recall of nothing says nothing.
-        """
-        if not len(queries) or not len(vectors):
-            raise ValueError(f"the recall of {len(queries)} queries among {len(vectors)} vectors cannot be measured")
-        found, _ = self.search(queries, k)
-        exact, _ = ItemIndex(_flat(vectors), self.item_ids, "flat").search(queries, k)
-        shared = [len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True)]
-        return float(np.mean(shared) / exact.shape[1])
-
-    def save(self, folder: Path, info: dict[str, Any]) -> None:
-        """Write `items.faiss` and `items.json`: the ids in order, kind, dimension, and `info`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(_on_cpu(self.index), str(folder / "items.faiss"))
-        about = {"kind": self.kind, "dimension": self.index.d, "item_ids": self.item_ids.tolist(), **info}
-        (folder / "items.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    @cached_property
+    def _parameters(self) -> faiss.SearchParameters | None:
+        return KINDS[self.kind].parameters(self.effort, self.gone)
 
 
-def build_index(item_ids: np.ndarray, vectors: np.ndarray, settings: Settings) -> ItemIndex:
+def build_index(
+    item_ids: np.ndarray, vectors: np.ndarray, settings: Settings, queries: Callable[[], np.ndarray]
+) -> ItemIndex:
     """Index items by their vectors: float32 (items, dimension). On the GPU where FAISS has one.
 
-    The graph of HNSW is built by one thread: with more, the order of insertion, and so the graph, would be chance.
+    The effort is raised until recall@100 is `index.target_recall`. Where no effort is enough, a kind that is more exact
+    follows, as far as the settings allow; else the last is returned, and a gate has to decide.
+
+    Args:
+        queries: gives the vectors that the effort is chosen with; not asked for an exact index.
     """
     set_threads(settings.threads)
-    exact = settings.index.kind == "flat" or (
-        settings.index.kind == "auto" and len(item_ids) <= settings.index.exact_up_to
-    )
-    if exact:
-        return ItemIndex(_on_gpu(_flat(vectors)), item_ids, "flat")
-    index = faiss.IndexHNSWFlat(vectors.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILD_EFFORT
-    index.hnsw.efSearch = SEARCH_EFFORT
-    set_threads(1)
-    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-    set_threads(settings.threads)
-    return ItemIndex(index, item_ids, "hnsw")
+    vectors, target = np.ascontiguousarray(vectors, dtype=np.float32), settings.index.target_recall
+    kinds, truth = kinds_for(len(item_ids), settings.index), None
+    for kind in kinds:
+        index = ItemIndex(on_gpu(KINDS[kind].build(vectors, settings.seed)), item_ids, kind)
+        if not index.efforts:
+            break
+        truth = truth or Truth.of(queries(), vectors)
+        index, recall = tuned(index, truth, target)
+        if recall >= target:
+            break
+        instead = "" if kind == kinds[-1] else f": {kinds[kinds.index(kind) + 1]} instead"
+        log.warning("index: recall@%d of %s is %.4f at most, %s is aimed at%s", NEAREST, kind, recall, target, instead)
+    return index
+
+
+def kinds_for(items: int, limits: Index) -> list[str]:
+    """The kind to build, and those to build instead where it misses its recall, the most exact last."""
+    sizes = {"hnsw": limits.graph_up_to, "flat": limits.fallback_up_to}
+    first = limits.kind
+    if first == "auto":
+        first = "flat" if items <= limits.exact_up_to else "hnsw" if items <= limits.graph_up_to else "ivf_pq"
+    if items < FEWEST.get(first, 0):
+        log.info("index: flat, since %d items are too few for %s", items, first)
+        first = "flat"
+    more_exact = list(KINDS)[: list(KINDS).index(first)]
+    return [first, *(kind for kind in reversed(more_exact) if items <= sizes[kind])]
+
+
+def tuned(index: ItemIndex, truth: Truth, target: float) -> tuple[ItemIndex, float]:
+    """The index at the least effort that reaches a recall, else at the most; and its recall."""
+    for effort in index.efforts:
+        index = replace(index, effort=effort)
+        recall = truth.recall(index.search(truth.queries, truth.k)[0])
+        log.info("index: %s %s: recall@%d %.4f", index.kind, effort, truth.k, recall)
+        if recall >= target:
+            break
+    return index, recall
 
 
 def index_for(model: VectorModel, coded: Coded, settings: Settings) -> ItemIndex:
-    """An index over the items that the model knows and the snapshot can sell."""
+    """An index over the items that the model knows and the snapshot can sell, tuned with some of its users."""
     places = model.places(coded)
     items = np.flatnonzero(coded.sellable & (places >= 0))
-    return build_index(coded.item_ids[items], model.item_vectors()[1][places[items]], settings)
-
-
-def load_index(folder: Path) -> ItemIndex:
-    """Read what `save` wrote.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the two files do not belong together.
-    """
-    about = json.loads((folder / "items.json").read_text(encoding="utf-8"))
-    if not (folder / "items.faiss").exists():
-        raise FileNotFoundError(f"{folder / 'items.faiss'} is missing: run `python -m jobs.build_index` first")
-    index = faiss.read_index(str(folder / "items.faiss"))
-    if index.ntotal != len(about["item_ids"]) or index.d != about["dimension"]:
-        raise ValueError(
-            f"{folder}: items.json is of {len(about['item_ids'])} items of dimension {about['dimension']}, "
-            f"items.faiss holds {index.ntotal} of {index.d}; build the index again"
-        )
-    index = _on_gpu(index) if about["kind"] == "flat" else index
-    return ItemIndex(index, np.array(about["item_ids"], dtype=object), about["kind"])
+    vectors = model.item_vectors()[1][places[items]]
+    users, _ = query_users(len(coded.users))
+    return build_index(coded.item_ids[items], vectors, settings, lambda: model.vectors_at(coded, users, places))
 
 
 def rows_of(index: ItemIndex, items: pd.Index) -> np.ndarray:
     """Where each item of the index lies in `items`; -1 for one that is not there, and, last, for row -1."""
     return np.append(items.get_indexer(index.item_ids), -1)
-
-
-def set_threads(threads: int) -> None:
-    """How many threads FAISS may use; 0: all cores that this process may use."""
-    faiss.omp_set_num_threads(threads or len(os.sched_getaffinity(0)))
-
-
-def gpus() -> int:
-    """GPUs that this FAISS can use; a build for CPU has none."""
-    return faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-
-
-def _flat(vectors: np.ndarray) -> faiss.Index:
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-    return index
-
-
-def _on_gpu(index: faiss.Index) -> faiss.Index:
-    if not gpus():
-        return index
-    log.info("index: on the GPU")
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-
-
-def _on_cpu(index: faiss.Index) -> faiss.Index:
-    return faiss.index_gpu_to_cpu(index) if gpus() and isinstance(index, faiss.GpuIndex) else index
