@@ -1,1 +1,3 @@
-"""Nearest items to a vector, fast."""
+"""Nearest items to a vector, fast. Import what you need from its module."""
+
+import nightshift.models  # noqa: F401 - says how threads wait, before FAISS is loaded

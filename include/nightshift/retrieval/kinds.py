@@ -20,7 +20,7 @@ import numpy as np
 
 from nightshift.retrieval.devices import on_cpu, on_gpu, one_thread
 
-POINTS_A_CELL = 64  # that it is fitted to
+POINTS_A_CELL, ROUNDS = 64, 10  # that cells, and codes, are fitted to, and how often
 
 Effort = dict[str, int]
 """How thoroughly an index is searched, by the names of FAISS's own parameters."""
@@ -127,9 +127,9 @@ class Cells:
             self.code_bits,
             faiss.METRIC_INNER_PRODUCT,
         )
-        cells.cp.seed = cells.pq.cp.seed = seed
-        cells.cp.max_points_per_centroid = POINTS_A_CELL
-        cells.pq.cp.min_points_per_centroid, cells.pq.cp.max_points_per_centroid = 1, POINTS_A_CELL
+        for clustering in (cells.cp, cells.pq.cp):
+            clustering.seed, clustering.niter = seed, ROUNDS
+            clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, POINTS_A_CELL
         moved = on_gpu(cells)
         moved.train(vectors)
         moved.add(vectors)
