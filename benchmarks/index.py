@@ -138,16 +138,21 @@ def by_effort(index: ItemIndex) -> Iterator[tuple[str, Search]]:
 
 def asked(search: Search, truth: Truth) -> dict[str, float]:
     """Ask all queries at once, then some one by one."""
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     rows = search(truth.queries)
-    at_once = time.perf_counter() - started
+    at_once, busy = time.perf_counter() - started, time.process_time() - busy
     single = [truth.queries[number : number + 1] for number in range(min(SINGLE, len(truth.queries)))]
     started = time.perf_counter()
     for query in single:
         search(query)
     one_by_one = time.perf_counter() - started
     recall = float("nan") if rows is None else truth.recall(rows)
-    return {"recall": recall, "at_once": len(truth.queries) / at_once, "one_by_one": len(single) / one_by_one}
+    return {
+        "recall": recall,
+        "at_once": len(truth.queries) / at_once,
+        "one_by_one": len(single) / one_by_one,
+        "cpu_ms": 1000 * busy / len(truth.queries),
+    }
 
 
 def row(name: str, values: list[dict[str, float]], built: dict[str, float] | None) -> dict[str, Any]:
@@ -158,6 +163,7 @@ def row(name: str, values: list[dict[str, float]], built: dict[str, float] | Non
         "effort": effort,
         "recall@100": f"{values[0]['recall']:.4f}",
         "queries/s, at once": f"{median(at_once):,.0f} ({min(at_once):,.0f} to {max(at_once):,.0f})",
+        "CPU ms a query": median([value["cpu_ms"] for value in values]),
         "queries/s, one by one": round(median([value["one_by_one"] for value in values])),
         "build, s": f"{built['seconds']:.1f}" if built else "",
         "MiB on disk": f"{built['mib']:.0f}" if built else "",

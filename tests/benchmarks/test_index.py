@@ -1,0 +1,28 @@
+"""What the index benchmark draws and shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.index import drawn, main
+
+
+def test_vectors_are_drawn_alike_by_the_same_seed() -> None:
+    for first, second in zip(drawn(500, 8, 20, 1), drawn(500, 8, 20, 1), strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(drawn(500, 8, 20, 1)[0], drawn(500, 8, 20, 2)[0])
+
+
+def test_exact_search_is_shown_beside_the_product_it_comes_down_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.index.in_a_process_of_its_own", lambda work, *given: work(*given))
+    asked = "--vectors 500 --dimension 8 --queries 20 --kinds flat --repeats 1 --out"
+    main([*asked.split(), str(tmp_path)])
+    rows = json.loads((tmp_path / "index.json").read_text())["rows"]
+    found = {f"{row['kind']} {row['effort']}".strip(): row["recall@100"] for row in rows}
+    assert found == {"torch: the product alone": "nan", "torch: product and top-k": "1.0000", "flat": "1.0000"}
