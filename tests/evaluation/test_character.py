@@ -35,9 +35,11 @@ def test_by_hand(coded: Coded):
 
 
 def test_words_in_common_make_a_list_less_diverse(coded: Coded):
-    """Titles are CUP NO 1, CUP NO 2, JAR NO 1: of three words two, or two, or one in common."""
-    assert character(lists(u=["CUP1", "CUP2"]), coded, k=2)["diversity"] == pytest.approx(1 - 2 / 3)
-    assert character(lists(u=["CUP2", "JAR1"]), coded, k=2)["diversity"] == pytest.approx(1 - 1 / 3)
+    """Titles are CUP NO 1, CUP NO 2, JAR NO 1; a word counts log(4 / (1 + titles that have it)): NO says nothing."""
+    two, one = math.log(4 / 3), math.log(4 / 2)
+    cup1, cup2 = math.hypot(two, two), math.hypot(two, one)
+    assert character(lists(u=["CUP1", "CUP2"]), coded, k=2)["diversity"] == pytest.approx(1 - two**2 / (cup1 * cup2))
+    assert character(lists(u=["CUP2", "JAR1"]), coded, k=2)["diversity"] == pytest.approx(1)
 
 
 def test_what_lies_behind_k_does_not_count(coded: Coded):

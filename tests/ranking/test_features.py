@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
@@ -30,6 +31,19 @@ def test_features_by_hand():
     assert mine["trending_score"] == 1
 
 
+def test_a_title_is_like_what_the_user_bought_of_late():
+    """Of three titles a word that two have counts log(4 / 3), one that all have nothing, and a rare one log(4 / 2)."""
+    found = assemble(candidates((0, 0), (0, 1), (0, 2), (1, 2)), Coded(VIEW), np.array([0, 1]))["pair_title_likeness"]
+    shared, rare = np.log(4 / 3), np.log(4 / 2)
+    a1, a2, b1 = (np.array(word) for word in ((shared, 0, shared, 0), (shared, 0, 0, rare), (0, rare, shared, 0)))
+    titles = [title / np.linalg.norm(title) for title in (a1, a2, b1)]  # words: A, B, 1, 2
+    weights = [2 ** (-10 / 90) + 2 ** (-4 / 90), 2 ** (-2 / 90), 2 ** (-4 / 90)]  # a1 twice, a2, b1
+    taste = sum(weight * title for weight, title in zip(weights, titles, strict=True))
+    expected = [taste @ title / np.linalg.norm(taste) for title in titles]
+    assert found[:3].to_numpy() == pytest.approx(expected, abs=1e-5)
+    assert found[3] == pytest.approx(titles[1] @ titles[2], abs=1e-5)
+
+
 def test_features_are_of_a_candidate_and_not_of_its_place():
     some = candidates((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))
     all_at_once = assemble(some, Coded(VIEW), np.array([0, 1]))
@@ -51,4 +65,5 @@ def test_every_number_of_the_tables_is_a_feature_and_no_text_is():
 def test_a_table_without_kinds_will_do():
     view = shop.snapshot(shop.events(ROWS), VIEW.as_of)
     view.items.drop(columns=["kind", "title"], inplace=True)
-    assert assemble(candidates((0, 0)), Coded(view), np.array([0]))["pair_kind_events"].iloc[0] == 0
+    found = assemble(candidates((0, 0)), Coded(view), np.array([0])).iloc[0]
+    assert (found["pair_kind_events"], found["pair_title_likeness"]) == (0, 0)

@@ -210,7 +210,7 @@ class GraphFilter(Section):
 
 
 class Ranker(Section):
-    trees: PositiveInt = 150  # boosting rounds
+    trees: PositiveInt = 300  # boosting rounds
     leaves: PositiveInt = 15  # of a tree, at most
     learning_rate: float = Field(default=0.04, gt=0)  # of the boosting
     min_leaf: PositiveInt = 100  # candidates in a leaf, at least

@@ -4,8 +4,8 @@ Definitions, all over the first k places of each list:
     coverage         share of the sellable items that are in any list
     novelty          mean of -log2(share of the users who have the item): Zhou et al. (2010),
                      doi 10.1073/pnas.1000488107
-    diversity        mean, over the pairs of a list, of 1 - cosine of their titles' words: Ziegler et al. (2005),
-                     doi 10.1145/1060745.1060754
+    diversity        mean, over the pairs of a list, of 1 - cosine of their titles' words (tf-idf): Ziegler et al.
+                     (2005), doi 10.1145/1060745.1060754
     personalisation  1 - mean share of places that the lists of two users have in common
     popularity_lift  mean count of buyers of the listed items against that of what the users bought, less 1:
                      Abdollahpouri et al. (2019), arXiv:1910.05755. 0: lists are as popular as the tastes
@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from nightshift.evaluation.metrics import Metrics
-from nightshift.models.attributes import bags
+from nightshift.models.attributes import title_vectors
 from nightshift.models.coded import Coded
 from nightshift.models.rows import expand
 
@@ -66,11 +66,7 @@ def _diversity(shown: sparse.csr_array, coded: Coded) -> float | None:
     """Of all pairs at once: the squared length of a list's sum of unit vectors is its size plus twice its cosines."""
     if "title" not in coded.snapshot.items:
         return None
-    found = bags(coded.snapshot.items, ["title"], WORD_BUCKETS)
-    rows = np.repeat(np.arange(len(found.lengths)), found.lengths)
-    words = sparse.csr_array((np.ones(len(rows)), (rows, found.words)), shape=(len(found.lengths), WORD_BUCKETS))
-    words.data[:] = 1
-    words = sparse.diags_array(1 / np.sqrt(np.maximum(words.sum(axis=1), 1))) @ words
+    words = title_vectors(coded.snapshot.items, WORD_BUCKETS)
     size = np.diff(shown.indptr)
     alike = np.concatenate(
         [

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 NUMBERS = ("mean_price", "days_since_first", "days_since_last")
 """Item features that the item tower reads, as log(1 + x)."""
@@ -48,6 +49,18 @@ def bags(frame: pd.DataFrame, columns: Iterable[str], buckets: int) -> Bags:
     places: dict[str, int] = {}
     hashed = [places.setdefault(word, zlib.crc32(word.encode()) % buckets) for row in rows for word in row]
     return Bags(np.array(hashed, dtype=np.int64), np.cumsum(lengths) - lengths)
+
+
+def title_vectors(items: pd.DataFrame, buckets: int) -> sparse.csr_array:
+    """(items, buckets): each title's hashed words, rare ones counting more (tf-idf); of length 1, without words 0."""
+    found = bags(items, ["title"], buckets)
+    rows = np.repeat(np.arange(len(found.lengths)), found.lengths)
+    words = sparse.csr_array((np.ones(len(rows)), (rows, found.words)), shape=(len(found.lengths), buckets))
+    words.data[:] = 1  # a word that is there twice
+    rare = np.log((1 + words.shape[0]) / (1 + np.asarray(words.sum(axis=0))))
+    words = sparse.csr_array(words @ sparse.diags_array(rare))
+    length = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)))
+    return sparse.csr_array(sparse.diags_array(1 / np.maximum(length, 1e-9)) @ words)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ import pandas as pd
 from scipy import sparse
 
 from nightshift.features.snapshot import Snapshot
+from nightshift.models.attributes import title_vectors
 from nightshift.models.rows import expand
+
+WORD_BUCKETS = 4096  # of titles
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,11 @@ class Coded:
         lengths[1 + self._known("sequences", "user_id", self.users)] = table["items"].str.len()
         items = self.items.get_indexer(_joined(table["items"], object))
         return np.cumsum(lengths), items, _joined(table["days_ago"], np.int64)
+
+    @cached_property
+    def titles(self) -> sparse.csr_array:
+        """(items, WORD_BUCKETS): see `attributes.title_vectors`."""
+        return title_vectors(self.snapshot.items, WORD_BUCKETS)
 
     def user_positions(self, user_ids: Sequence[str]) -> np.ndarray:
         """Position of each user, -1 for one that is not known."""

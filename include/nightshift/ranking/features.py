@@ -9,6 +9,9 @@ from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
 from nightshift.models.rows import expand, find
 
+CONTEXT, HALF_LIFE_DAYS = 50, 90.0
+"""Of a user's recent items, what speaks for a title: so many, and half as much each so many days."""
+
 SOURCE_COLUMNS = tuple(f"{source}_{what}" for source in SOURCES for what in ("score", "rank"))
 
 
@@ -39,6 +42,7 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
     columns["pair_share"] = columns["pair_baskets"] / np.maximum(columns["user_baskets_all"], 1)
     of_kind = _events_of_kind(coded, pair_row, coded.pair_item[pair[:-1]], events[:-1], row, item)
     columns["pair_kind_events"] = np.maximum(of_kind - events[place], 0).astype(np.float32)  # on others of its kind
+    columns["pair_title_likeness"] = _title_likeness(coded, users, row, item)
     columns |= {name: candidates[name].to_numpy(dtype=np.float32) for name in SOURCE_COLUMNS}
     return pd.DataFrame(columns, copy=False)
 
@@ -51,6 +55,15 @@ def _numbers(prefix: str, table: pd.DataFrame, rows: np.ndarray) -> dict[str, np
             values = np.append(table[name].to_numpy(dtype=np.float32, na_value=np.nan), np.float32(np.nan))
             found[f"{prefix}_{name}"] = values[rows]
     return found
+
+
+def _title_likeness(coded: Coded, users: np.ndarray, row: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Cosine of each candidate's title and those of its user's recent items taken together."""
+    taste = (coded.recent(users, CONTEXT, HALF_LIFE_DAYS) @ coded.titles).toarray().astype(np.float32)
+    taste /= np.maximum(np.linalg.norm(taste, axis=1, keepdims=True), 1e-9)
+    entry, place = expand(coded.titles.indptr, item)
+    shared = taste[row[entry], coded.titles.indices[place]] * coded.titles.data[place]
+    return np.bincount(entry, shared, len(item)).astype(np.float32)
 
 
 def _events_of_kind(
