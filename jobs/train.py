@@ -28,6 +28,7 @@ from nightshift.config import Settings, load
 from nightshift.evaluation.compare import Comparison, compare, save_values
 from nightshift.evaluation.discovery import OnlyNew, unseen
 from nightshift.evaluation.labels import labels
+from nightshift.evaluation.rules_cost import rules_cost
 from nightshift.evaluation.slices import by_slice, slices
 from nightshift.features.histories import Histories
 from nightshift.features.snapshot import Snapshot, load_interactions, load_snapshot
@@ -148,7 +149,13 @@ def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.Dat
     new = compare(fresh, known, unseen(truth, known), settings.evaluation.k)
     save_values(test.values, night.fresh_folder("test"))
     night.keep_folder("test")
-    return {"metrics": test.metrics, "metrics_new": new.metrics, "slices": sliced(test, known, settings)}
+    cost = rules_cost(trained.holdout, known, truth, settings.lists, settings.evaluation.k) if trained else []
+    return {
+        "metrics": test.metrics,
+        "metrics_new": new.metrics,
+        "slices": sliced(test, known, settings),
+        "rules_cost": cost,
+    }
 
 
 def sliced(test: Comparison, known: Snapshot, settings: Settings) -> dict[str, list[dict[str, Any]]]:

@@ -2,15 +2,16 @@
 
     python -m jobs.validate_lists --run-date 2011-11-30
 
-Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, and coverage and
-overlap with the lists published before within bounds. The list for unknown users and those of similar items are held to
-the same. What fails is not promoted and not published, and neither is a file that has changed since.
+Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, the hard rules kept,
+and coverage and overlap with the lists published before within bounds. The list for unknown users and those of similar
+items are held to the same. What fails is not promoted and not published, and neither is a file that has changed since.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jobs import command
@@ -19,6 +20,7 @@ from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import Lake
 from nightshift.publishing.lists import hashes
 from nightshift.publishing.read import published_before
+from nightshift.ranking.list_audit import audited, held_back
 from nightshift.runs import Night
 
 
@@ -29,13 +31,14 @@ def validate_lists(night: Night) -> dict[str, Any]:
     lists, popular, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in ("lists", "popular", "similar"))
     versions = night.read_json("build_features")["tables"]
     snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, versions)
-    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"]) - bounds.banned_items
+    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"]) - bounds.banned
     known = similar["item_id"].isin(snapshot.items["item_id"])
     before = published_before(night)
-    summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before)
+    held = held_back(snapshot, bounds)
+    summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before, held)
     frames = {
-        "lists": lists.assign(sellable=lists["item_id"].isin(sellable)),
-        "popular": popular.assign(sellable=popular["item_id"].isin(sellable)),
+        "lists": audited(lists, snapshot, bounds),
+        "popular": audited(popular.assign(user_id=""), snapshot, bounds),
         "similar": similar.assign(sellable=similar["similar_id"].isin(sellable), known=known),
         "lists_summary": pd.DataFrame([summary]).astype({"overlap": float}),  # NaN: there is nothing to compare with
     }
@@ -54,16 +57,24 @@ def validate_lists(night: Night) -> dict[str, Any]:
 
 
 def summarise(
-    lists: pd.DataFrame, users: set[str], sellable: set[str], size: int, before: pd.DataFrame | None
+    lists: pd.DataFrame,
+    users: set[str],
+    sellable: set[str],
+    size: int,
+    before: pd.DataFrame | None,
+    held: pd.Series | None = None,
 ) -> dict[str, Any]:
     """The figures over all lists that the gate bounds.
 
     Args:
         before: user_id and item_id of the lists published before; None on a first night, whose overlap is not known,
             and so not bounded. Lists that no user of then has any more have an overlap of 0.
+        held: by user_id, how many of the sellable items the user is not to be offered; None: none.
     """
     by_user = lists.groupby("user_id")["rank"].agg(["count", "max", "min"])
-    enough = min(size, len(sellable))
+    held = pd.Series(dtype=np.int64) if held is None else held
+    enough = (len(sellable) - held.reindex(by_user.index, fill_value=0)).clip(upper=size)
+    sated = set(held.index[held >= len(sellable)])
     overlap: float | None = None
     compared = 0
     if before is not None:
@@ -74,7 +85,7 @@ def summarise(
         overlap = float((shared / by_user.loc[common, "count"]).mean()) if common else 0.0
     return {
         "users": len(by_user),
-        "users_without_list": len(users - set(by_user.index)),
+        "users_without_list": len(users - set(by_user.index) - sated),
         "short_lists": int((by_user["count"] < enough).sum()),
         "lists_with_gaps": int(((by_user["max"] != by_user["count"]) | (by_user["min"] != 1)).sum()),
         "coverage": len(set(lists["item_id"]) & sellable) / max(len(sellable), 1),

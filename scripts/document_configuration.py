@@ -12,7 +12,7 @@ import io
 import re
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +82,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Section:
-    """A class of settings."""
+    """A class of settings, or, with `kinds`, a name for one of several such classes."""
 
     meaning: str
     settings: tuple[Setting, ...]
+    kinds: tuple[str, ...] = ()
 
 
 def main() -> None:
@@ -106,13 +107,14 @@ def main() -> None:
 
 
 def read(source: str) -> dict[str, Section]:
-    """The sections of a settings module by class name, in its order."""
+    """The sections of a settings module by name, in its order."""
     comments = {
         token.start[0]: token.string.removeprefix("#").strip()
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
-    return {
+    module = ast.parse(source).body
+    classes = {
         node.name: Section(
             meaning=" ".join((ast.get_docstring(node) or "").split()),
             settings=tuple(
@@ -121,9 +123,20 @@ def read(source: str) -> dict[str, Section]:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
             ),
         )
-        for node in ast.parse(source).body
+        for node in module
         if isinstance(node, ast.ClassDef)
     }
+    return classes | dict(_unions(module, classes))
+
+
+def _unions(module: Sequence[ast.stmt], classes: Mapping[str, Section]) -> Iterator[tuple[str, Section]]:
+    """The names that stand for any of several classes: `Rule = Annotated[Banned | Pinned, ...]`."""
+    for node in module:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named = [part.id for part in ast.walk(node.value) if isinstance(part, ast.Name) and part.id in classes]
+            if len(named) > 1:
+                order = sorted(named, key=list(classes).index)
+                yield node.targets[0].id, Section("", (), tuple(order))
 
 
 def keys(sections: dict[str, Section], name: str = "Settings", prefix: str = "") -> Iterator[tuple[str, Setting]]:
@@ -132,7 +145,7 @@ def keys(sections: dict[str, Section], name: str = "Settings", prefix: str = "")
         if not setting.inside:
             key = prefix + setting.name
             yield key, setting
-            if inner := _section_in(setting, sections):
+            for inner in _kinds_in(setting, sections):
                 yield from keys(sections, inner, f"{_path(key, setting)}.")
 
 
@@ -146,8 +159,17 @@ def render(sections: dict[str, Section]) -> str:
     parts = [INTRODUCTION, _table(sections, "Settings")]
     for key, setting in keys(sections):
         if inner := _section_in(setting, sections):
-            parts += [f"## `{_path(key, setting)}`\n", _sentence(_meaning(setting, sections)), _table(sections, inner)]
+            parts += [f"## `{_path(key, setting)}`\n", _sentence(_meaning(setting, sections))]
+            parts += [] if sections[inner].kinds else [_table(sections, inner)]
+            for kind in sections[inner].kinds:
+                parts += [f"### {_tag(sections[kind])}\n", _sentence(sections[kind].meaning), _table(sections, kind)]
     return "\n".join(parts)
+
+
+def _tag(section: Section) -> str:
+    """What says which of several kinds a section is: its first key, which can have one value only."""
+    tag = section.settings[0]
+    return f"`{tag.name}: {_type(tag.annotation).strip('`')}`"
 
 
 def _table(sections: dict[str, Section], name: str) -> str:
@@ -176,6 +198,12 @@ def _section_in(setting: Setting, sections: dict[str, Section]) -> str | None:
     """The section that a setting is, or is a list or a table of."""
     names = {node.id for node in ast.walk(setting.annotation) if isinstance(node, ast.Name)}
     return next(iter(names & sections.keys()), None)
+
+
+def _kinds_in(setting: Setting, sections: dict[str, Section]) -> tuple[str, ...]:
+    """The classes whose keys a setting can have."""
+    inner = _section_in(setting, sections)
+    return () if inner is None else sections[inner].kinds or (inner,)
 
 
 def _path(key: str, setting: Setting) -> str:

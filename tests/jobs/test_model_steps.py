@@ -97,6 +97,12 @@ def test_every_model_is_tested_on_the_same_users(night):
     assert {found["users"] for found in metrics.values()} == {60}
 
 
+def test_what_each_rule_costs_ends_where_the_lists_are(night):
+    trained = night.read_json("train")
+    assert [step["rule"].split(":")[0] for step in trained["rules_cost"]] == ["scores", "cap", "freshness", "diversity"]
+    assert trained["rules_cost"][-1]["ndcg"] == pytest.approx(trained["metrics"]["two_stage_reranked"]["ndcg"])
+
+
 def test_training_leaves_curves_and_what_it_read(night):
     trained = night.read_json("train")
     assert trained["tables"] == night.read_json("build_features")["tables"]

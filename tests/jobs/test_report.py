@@ -76,6 +76,7 @@ def test_the_page_says_what_the_steps_left(good):
         "recall@100 against exact search is 99.31 %",
         "ndcg 0.1472 beats repeat 0.1213, the best baseline",
         "two stage served 0.1472 0.1943",
+        "+ cap: by kind, most 3 0.1431 0.0041 ±0.0006",
         "user_features 12",
         "quarantined_share: max to be between 0.412 0 to 0.4",
         "1 of 4 gave a warning",

@@ -14,11 +14,12 @@ import pytest
 import jobs.validate_lists
 from jobs.validate_lists import summarise, validate_lists
 from nightshift.config import load
+from nightshift.config.settings import AlreadyBought, Banned, Cap, Exposure, Pinned, Rule
 from nightshift.features.snapshot import Snapshot
 from nightshift.runs import GateError, Night, StepError, open_night
 
 ROOT = Path(__file__).parents[2]
-USERS, ITEMS = ("ann", "bob"), ("A", "B", "C")
+USERS, ITEMS = ("ann", "bob"), ("A", "B", "C", "D")
 
 
 def lists_of(**items: str) -> pd.DataFrame:
@@ -30,15 +31,16 @@ def lists_of(**items: str) -> pd.DataFrame:
 
 @pytest.fixture
 def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
-    """A night whose lists are to have 2 of 3 items, of which C may not be sold."""
+    """A night whose lists are to have 2 of 4 items, of which C may not be sold."""
     settings = load(ROOT / "nightshift.yaml")
     bounds = settings.lists.model_copy(update={"size": 2, "min_coverage": 0.6, "overlap": (0.25, 1.0)})
     settings = settings.model_copy(update={"lists": bounds})
     night = open_night(settings, dt.date(2011, 11, 30), home=tmp_path)
     night.write_json("build_features", {"tables": {}})
     users = pd.DataFrame({"user_id": USERS})
-    items = pd.DataFrame({"item_id": ITEMS, "sellable": [True, True, False]})
-    snapshot = Snapshot(night.run_date, users, items, users, users, items)
+    items = pd.DataFrame({"item_id": ITEMS, "sellable": [True, True, False, True], "brand": ["x", "x", "y", None]})
+    pairs = pd.DataFrame({"user_id": ["ann"], "item_id": ["B"], "days_since_last": [3], "mean_gap_days": [None]})
+    snapshot = Snapshot(night.run_date, users, items, pairs, users, items)
     monkeypatch.setattr(jobs.validate_lists, "load_snapshot", lambda *args, **kwargs: snapshot)
     monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: None)
     return night
@@ -67,7 +69,7 @@ def put(night: Night, lists: pd.DataFrame, **others: pd.DataFrame) -> Night:
 
 def test_lists_that_keep_every_promise_pass(night: Night) -> None:
     told = validate_lists(put(night, lists_of(ann="AB", bob="BA")))
-    assert (told["users"], told["users_without_list"], told["coverage"], told["overlap"]) == (2, 0, 1.0, None)
+    assert (told["users"], told["users_without_list"], told["coverage"], told["overlap"]) == (2, 0, 2 / 3, None)
     assert told["warnings"] == 0
     files = sorted((night.folder / "lists").iterdir())
     assert told["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -133,12 +135,43 @@ def test_a_fault_in_the_lists_for_unknown_users_or_of_similar_items_stops_the_ni
 
 
 def test_what_is_banned_is_in_no_list(night: Night) -> None:
-    banned = night.settings.lists.model_copy(update={"banned_items": frozenset({"A"})})
-    night = replace(night, settings=night.settings.model_copy(update={"lists": banned}))
+    night = ruled(night, Banned(rule="banned", items=frozenset({"A"})))
     with pytest.raises(GateError) as stopped:
         validate_lists(put(night, GOOD))
     told = str(stopped.value)
     assert all(f"{suite}: sellable: column values" in told for suite in ("lists", "popular", "similar"))
+
+
+BROKEN = "column values to be in set: found"
+
+
+def ruled(night: Night, *rules: Rule) -> Night:
+    lists = night.settings.lists.model_copy(update={"rules": list(rules)})
+    return replace(night, settings=night.settings.model_copy(update={"lists": lists}))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Cap(rule="cap", by="brand", most=1), ["lists: within_caps", "popular: within_caps"]),
+        (Pinned(rule="pinned", items=("B",)), ["lists: in_place", "popular: in_place"]),
+        (Exposure(rule="exposure", where="item_id = 'D'", least=1), ["lists: exposed", "popular: exposed"]),
+        (AlreadyBought(rule="already_bought", mode="drop"), ["lists: due"]),
+    ],
+)
+def test_a_rule_of_the_lists_that_is_broken_stops_the_night(night: Night, rule: Rule, said: list[str]) -> None:
+    """A and B are of one brand, ann has bought B, and D, which nobody is offered, could be sold."""
+    with pytest.raises(GateError) as stopped:
+        validate_lists(put(ruled(night, rule), GOOD))
+    assert [line for line in said if f"{line}: {BROKEN}" not in str(stopped.value)] == []
+    assert str(stopped.value).count(BROKEN) == len(said)
+
+
+def test_a_list_is_short_where_more_could_be_offered_to_its_user(night: Night) -> None:
+    night = ruled(night, AlreadyBought(rule="already_bought", mode="drop"))
+    with pytest.raises(GateError, match="short_lists"):
+        validate_lists(put(night, lists_of(ann="A", bob="A")))
+    assert validate_lists(put(night, lists_of(ann="AD", bob="BA")))["short_lists"] == 0
 
 
 def test_a_file_that_infer_has_not_left_is_named(night: Night) -> None:
@@ -196,3 +229,9 @@ def test_the_figures_are_over_all_lists() -> None:
 
 def test_a_shop_that_sells_less_than_a_list_holds_has_short_lists_only() -> None:
     assert summarise(lists_of(ann="A"), {"ann"}, {"A"}, 20, None)["short_lists"] == 0
+
+
+def test_who_has_all_that_can_be_sold_needs_no_list() -> None:
+    held = pd.Series({"ann": 2, "bob": 1, "cat": 1})
+    told = summarise(lists_of(bob="A"), {"ann", "bob", "cat"}, {"A", "B"}, 20, None, held)
+    assert (told["users_without_list"], told["short_lists"]) == (1, 0)  # cat could have one

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nightshift.config import load
+from nightshift.config.settings import Banned
 from nightshift.publishing import records
 from nightshift.publishing.lists import load_lists
 from nightshift.publishing.manifest import config_hash
@@ -168,8 +169,11 @@ def test_lists_that_cannot_be_published_are_refused_with_the_file_and_the_reason
 
 def test_the_configurations_hash_changes_with_a_setting_and_with_nothing_else() -> None:
     settings = load("nightshift.yaml")
-    banned = settings.lists.model_copy(update={"banned_items": frozenset({"21034", "22423", "85123A"})})
-    again = settings.lists.model_copy(update={"banned_items": frozenset({"85123A", "21034", "22423"})})
+    items = ("21034", "22423", "85123A")
+    banned, again = (
+        settings.lists.model_copy(update={"rules": [Banned(rule="banned", items=frozenset(order))]})
+        for order in (items, items[::-1])
+    )
     changed = config_hash(settings.model_copy(update={"lists": banned}))
     assert changed == config_hash(settings.model_copy(update={"lists": again}))
     assert changed != config_hash(settings) == config_hash(load("nightshift.yaml"))

@@ -10,7 +10,7 @@ from tests import shop
 
 @pytest.fixture(params=["two_tower", "baseline"])
 def similar(request):
-    settings = shop.settings(lists={"similar": 5, "banned_items": ["MUG03"]})
+    settings = shop.settings(lists={"similar": 5, "rules": [{"rule": "banned", "items": ["MUG03"]}]})
     rules = Rules(Coded(shop.snapshots()[2]), settings.lists)
     if request.param == "baseline":
         return similar_items(rules, None, None)

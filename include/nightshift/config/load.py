@@ -83,13 +83,13 @@ def _explain(error: Any) -> str:
 
 
 def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
-    """The line, from 1, of the deepest part of `location` that the file has."""
+    """The line, from 1, of the deepest part of `location` that the file has; a rule's name in it is no key."""
     line = node.start_mark.line if node else 0
     for part in location:
         if isinstance(node, yaml.MappingNode):
             pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
             if pair is None:
-                break
+                continue
             line, node = pair[0].start_mark.line, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]

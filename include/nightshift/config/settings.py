@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -29,7 +30,7 @@ EVENT_FIELDS = frozenset(
 class MisfitError(ValueError):
     """A value that does not fit the others of its section; `key` leads to it from there."""
 
-    def __init__(self, message: str, *key: str) -> None:
+    def __init__(self, message: str, *key: str | int) -> None:
         super().__init__(message)
         self.key = key
 
@@ -262,23 +263,115 @@ class Inference(Section):
     processes: int = Field(default=0, ge=0)  # at once, a block each; 0: one a core, as far as there are blocks
 
 
+class Banned(Section):
+    """Items that are in no list at all, that of similar items included."""
+
+    rule: Literal["banned"]  # which rule it is
+    items: frozenset[str]  # their ids
+
+
+class AlreadyBought(Section):
+    """Whether a user is offered what they have: always (keep), never (drop), or again once it is due (wait)."""
+
+    rule: Literal["already_bought"]  # which rule it is
+    mode: Literal["keep", "drop", "wait"] = "keep"  # wait: from `factor` gaps after the last purchase on
+    factor: float = Field(default=1.0, gt=0)  # of the user's mean gap between purchases, else the item's typical one
+
+
+class Pinned(Section):
+    """Items that come first in every list, where the user may be offered them; they count for the caps."""
+
+    rule: Literal["pinned"]  # which rule it is
+    items: tuple[str, ...]  # their ids, in the order of their places
+
+
+class Cap(Section):
+    """At most so many items of one value of an attribute; an item without a value has no cap."""
+
+    rule: Literal["cap"]  # which rule it is
+    by: str  # an item attribute: kind, supplier, brand
+    most: PositiveInt  # items of one value in a list; pinned ones alone may be more
+
+
+class Exposure(Section):
+    """At least so many items of a group, as far as there are such and the caps leave room."""
+
+    rule: Literal["exposure"]  # which rule it is
+    where: Sql  # over the item features and attributes: which items are of the group
+    least: PositiveInt  # of them in every list
+
+
+class Freshness(Section):
+    """A boost for new items."""
+
+    rule: Literal["freshness"]  # which rule it is
+    days: PositiveInt = 28  # an item first seen so many days ago is no longer new
+    boost: Share = 0.02  # on a scale where a user's best candidate has 1 and the last 0
+
+
+class Diversity(Section):
+    """What is like the items above it in the list loses: by kind, and by the words of its title."""
+
+    rule: Literal["diversity"]  # which rule it is
+    method: Literal["mmr", "dpp"] = "mmr"  # maximal marginal relevance, or a determinantal point process
+    weight: Share = 0.1  # 0: by score alone; 1: by difference alone
+
+
+Rule = Annotated[Banned | AlreadyBought | Pinned | Cap | Exposure | Freshness | Diversity, Field(discriminator="rule")]
+Kind = TypeVar("Kind", bound=Section)
+
+PRECEDENCE = ("banned", "already_bought", "pinned", "cap", "exposure", "freshness", "diversity")
+
+
 class Lists(Section):
     size: PositiveInt = 20  # items in a user's list
     similar: PositiveInt = 20  # items in an item's list of similar ones
     sellable: Sql = "days_since_last <= 60"  # over the item features: what may be in a list
-    max_per_kind: PositiveInt = 3  # items of one `kind` in a list
-    diversity: Share = 0.1  # 0: by score alone; 1: by difference alone (MMR's 1 - lambda)
-    freshness: Share = 0.02  # boost of an item first seen in the last 28 days
-    banned_items: frozenset[str] = frozenset()  # never in a list
-    pinned_items: tuple[str, ...] = ()  # first in every list, where sellable
+    rules: list[Rule] = [
+        Cap(rule="cap", by="kind", most=3),
+        Freshness(rule="freshness"),
+        Diversity(rule="diversity"),
+    ]  # in this order, what is first goes first; default: a cap of 3 by kind, freshness, diversity: docs/reranking.md
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
+
+    @model_validator(mode="after")
+    def _rules_are_in_the_order_of_precedence(self) -> Lists:
+        for at, (first, then) in enumerate(pairwise(rule.rule for rule in self.rules), 1):
+            if PRECEDENCE.index(first) > PRECEDENCE.index(then):
+                order = ", ".join(PRECEDENCE)
+                raise MisfitError(f"{then} goes before {first}; the order is {order}", "rules", at)
+            if first == then and then in ("already_bought", "diversity"):
+                raise MisfitError(f"{then} is here twice: remove one of them", "rules", at)
+        return self
+
+    @model_validator(mode="after")
+    def _a_group_fits_into_a_list(self) -> Lists:
+        for at, rule in enumerate(self.rules):
+            if isinstance(rule, Exposure) and rule.least > self.size:
+                message = f"{rule.least} items of a group do not fit into a list of {self.size}"
+                raise MisfitError(message, "rules", at, "least")
+        return self
 
     @model_validator(mode="after")
     def _overlap_can_be_met(self) -> Lists:
         if self.overlap[0] > self.overlap[1]:
             raise MisfitError(f"no share is at least {self.overlap[0]} and at most {self.overlap[1]}", "overlap")
         return self
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """The rules of a kind, in their order."""
+        return [rule for rule in self.rules if isinstance(rule, kind)]
+
+    @property
+    def banned(self) -> frozenset[str]:
+        """The ids of what is banned, by whichever rule."""
+        return frozenset(item for rule in self.of(Banned) for item in rule.items)
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """The ids of what is pinned, each once."""
+        return tuple(dict.fromkeys(item for rule in self.of(Pinned) for item in rule.items))
 
 
 class Store(Section):
@@ -396,3 +489,12 @@ class Settings(Section):
     runners: dict[str, Runner] = {"default": Runner()}  # by step; `default` for the steps not named
 
     folder: Path = Field(default=Path("."), exclude=True)  # of the file; addresses in it are relative to this
+
+    @model_validator(mode="after")
+    def _caps_are_by_attributes_there_are(self) -> Settings:
+        known = {"kind", *self.source.item_attributes}  # `kind` is in the default, and caps nothing where there is none
+        for at, rule in enumerate(self.lists.rules):
+            if isinstance(rule, Cap) and rule.by not in known:
+                message = f"{rule.by!r} is no item attribute; known are {', '.join(sorted(known))}"
+                raise MisfitError(message, "lists", "rules", at, "by")
+        return self

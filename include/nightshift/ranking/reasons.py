@@ -19,6 +19,7 @@ PLAIN = {
     "cooccurrence": "Often bought with your recent purchases",
     "repeat": "You bought this before",
     "pinned": "Selected for you by the shop",
+    "exposure": "Selected for you by the shop",
 }
 
 

@@ -42,7 +42,7 @@ def _near(rules: Rules, model: VectorModel, index: ItemIndex, k: int) -> Entries
     """Nearest neighbours in the index of every item that the model knows, itself among them."""
     places = model.places(rules.coded)
     known = np.flatnonzero(places >= 0)
-    found, score = index.search(model.item_vectors()[1][places[known]], k + len(rules.settings.banned_items))
+    found, score = index.search(model.item_vectors()[1][places[known]], k + len(rules.settings.banned))
     item = rows_of(index, rules.coded.items)[found].ravel()
     keep = (item >= 0) & rules.allowed[item]
     return Entries.of(np.repeat(known, found.shape[1])[keep], item[keep], score.ravel()[keep], "two_tower")

@@ -32,6 +32,7 @@ def night_page(night: NightReport, settings: Settings) -> str:
         "index": _index(night.summaries.get("build_index", {}), settings.index.min_recall),
         "calibration": night.summaries.get("train", {}).get("calibration"),
         "params": night.summaries.get("train", {}).get("params"),
+        "rules_cost": night.summaries.get("train", {}).get("rules_cost") or [],
         "publish": night.summaries.get("publish", {}),
         "verdict": night.verdict or {},
         "served_name": _served_name(night),
