@@ -162,7 +162,7 @@ def test_no_list_has_less_than_the_rules_let_it_have(asked, size, shown, found):
         check(listed, user, shown, settings, exhaustive=True)
 
 
-@budget(max_examples=15, deadline=None)
+@budget(max_examples=12, deadline=None)
 @given(rules(NAMES, 4), st.integers(3, 12), shops(40, 8), candidates(40))
 def test_the_gate_sees_that_the_rules_are_kept(asked, size, shown, found):
     settings = lists(*asked, size=size)

@@ -19,7 +19,7 @@ NOTHING_NEW = 1e-6  # of an item's length 1, outside of what the list spans: les
 class Likeness:
     """How alike the candidates (users, n; -1: none) of each user are.
 
-    The cosines of a small catalogue are worked out once, for all users; of a large one, those of each user's candidates.
+    The cosines of a small catalogue are worked out once; of a large one, those of each user's candidates.
     """
 
     def __init__(self, rules: Rules, items: np.ndarray) -> None:
@@ -28,7 +28,7 @@ class Likeness:
         self.own = np.matmul(words, words.transpose(0, 2, 1))
 
     def to(self, best: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(users, n), for each candidate and `best` of its user: their titles' cosine, and whether they are of a kind."""
+        """(users, n), each candidate against its user's `best`: the cosine of the titles, and whether of a kind."""
         users = np.arange(len(best))
         same = (self.kind == self.kind[users, best][:, None]) & (self.kind >= 0)
         if self.all is None:

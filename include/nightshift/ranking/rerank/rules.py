@@ -146,7 +146,7 @@ class Rules:
         items = self.coded.snapshot.items
         query = f"select item_id from items where {sqlglot.transpile(condition, read='spark', write='duckdb')[0]}"
         try:
-            with duckdb.connect() as database:
+            with duckdb.connect(config={"threads": 1}) as database:
                 database.register("items", items)
                 found = database.sql(query).df()["item_id"]
         except duckdb.Error as error:
