@@ -331,7 +331,7 @@ class Lists(Section):
         Cap(rule="cap", by="kind", most=3),
         Freshness(rule="freshness"),
         Diversity(rule="diversity"),
-    ]  # in this order, what is first goes first; default: a cap of 3 by kind, freshness, diversity: docs/reranking.md
+    ]  # in order of precedence: docs/reranking.md; default: a cap of 3 by kind, freshness, diversity
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
 
