@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -15,10 +16,12 @@ from jobs.build_index import build_index
 from jobs.evaluate import evaluate
 from jobs.infer import infer
 from jobs.train import train
+from nightshift.config.settings import AlreadyBought
 from nightshift.features.blocks import split
 from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
 from nightshift.ranking import batch
+from nightshift.ranking.rerank.repurchase import held_back
 from nightshift.runs import Night
 from tests.jobs.test_model_steps import planted_night, run
 
@@ -56,6 +59,10 @@ def test_the_blocks_together_are_the_snapshot(night: Night, tmp_path: Path) -> N
     for name in ("users", "pairs", "sequences"):
         together = pd.concat([getattr(block, name) for block in found], ignore_index=True)
         pd.testing.assert_frame_equal(together, getattr(whole, name))
+    waiting = AlreadyBought(rule="already_bought", mode="wait")
+    held = np.concatenate([held_back(block, waiting) for block in found])
+    assert held.tolist() == held_back(whole, waiting).tolist()  # though an item's gap is of users of all blocks
+    assert held_back(replace(found[0], gaps=None), waiting).tolist() != held[: len(found[0].pairs)].tolist()
     for block in found:
         pd.testing.assert_frame_equal(block.items, whole.items)
         pd.testing.assert_frame_equal(block.cooccurrence, whole.cooccurrence)

@@ -1,7 +1,7 @@
 """The features in blocks of users, for what goes through all users and must not hold them all.
 
 The users' rows are split once, in one pass that spills to disk, into files by block. A block is a snapshot like any
-other, of its users alone; items, and what is bought together, are whole in each.
+other, of its users alone; items, what is bought together, and how soon an item is bought again are whole in each.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightshift.features.snapshot import Snapshot, Versions, chain_of, partition_rows, snapshot_of
+import pandas as pd
+
+from nightshift.features.snapshot import Snapshot, Versions, chain_of, partition_rows, snapshot_of, view_pairs
 from nightshift.lake import Lake
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 OF_USERS = ("user_features", "user_item_features", "user_sequences")
+GAPS = "gaps.parquet"
 MEMORY = "1GB"  # of the pass that splits
 
 
@@ -49,7 +52,8 @@ class Blocks:
         """
         if not 0 <= number < self.count:
             raise IndexError(f"block {number} of {self.count}")
-        return snapshot_of(self.chain, lambda table, days: self._rows(table, days, number))
+        found = snapshot_of(self.chain, lambda table, days: self._rows(table, days, number))
+        return replace(found, gaps=pd.read_parquet(self.folder / GAPS)) if self.folder else found
 
     @contextmanager
     def _rows(self, table: str, days: Sequence[dt.date], number: int) -> Iterator[DuckDBPyConnection]:
@@ -84,11 +88,21 @@ def split(lake: Lake, as_of: dt.date, versions: Versions, size: int, folder: Pat
     numbers = folder / "numbers.parquet"
     for table in OF_USERS:
         with partition_rows(lake, table, [as_of] if table == "user_features" else chain, versions) as rows:
-            rows.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = '{folder / 'spill'}'")
-            rows.execute("set preserve_insertion_order = false")
+            _bound(rows, folder)
             if not numbers.exists():
                 numbered = f"(row_number() over (order by user_id) - 1) // {size} as block"
                 rows.execute(f"copy (select user_id, {numbered} from rows) to '{numbers}'")
             of_block = f"select rows.*, block from rows join '{numbers}' using (user_id)"
             rows.execute(f"copy ({of_block}) to '{folder / table}' (format parquet, partition_by (block))")
+    with partition_rows(lake, "user_item_features", chain, versions) as rows:
+        _bound(rows, folder)
+        view_pairs(rows, chain)
+        gaps = "select item_id, median(mean_gap_days) as gap_days from pairs where mean_gap_days is not null group by 1"
+        rows.execute(f"copy ({gaps}) to '{folder / GAPS}'")
     return Blocks(lake, chain, versions, count, folder)
+
+
+def _bound(rows: DuckDBPyConnection, folder: Path) -> None:
+    """Keep a pass within its memory; what is more lies on disk meanwhile."""
+    rows.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = '{folder / 'spill'}'")
+    rows.execute("set preserve_insertion_order = false")

@@ -39,6 +39,8 @@ class Snapshot:
         pairs: one row a (user_id, item_id) with affinity above 0: see `definitions.USER_ITEM`.
         sequences: `user_id`, `items` (item ids, the most recent first), `days_ago` (days before the end of `as_of`).
         cooccurrence: `item_id`, `neighbour_id`, `baskets` (count), `score` (cosine, in (0, 1]), best first per item.
+        gaps: `item_id`, `gap_days` (median of `mean_gap_days` over all pairs) of items that somebody has bought twice;
+            None: `pairs` are all pairs, and tell.
     """
 
     as_of: dt.date
@@ -47,6 +49,7 @@ class Snapshot:
     pairs: pd.DataFrame
     sequences: pd.DataFrame
     cooccurrence: pd.DataFrame
+    gaps: pd.DataFrame | None = None
 
 
 def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> Snapshot:
@@ -98,11 +101,17 @@ def _whole(read: Read, table: str, as_of: dt.date, order: Sequence[str]) -> pd.D
 
 
 def _pairs(read: Read, chain: Sequence[dt.date]) -> pd.DataFrame:
+    with read("user_item_features", chain) as rows:
+        view_pairs(rows, chain)
+        return rows.sql("from pairs order by user_id, item_id").df()
+
+
+def view_pairs(rows: DuckDBPyConnection, chain: Sequence[dt.date]) -> None:
+    """Put the pairs that are in `rows`, as they are as of the first day of a chain, under the name `pairs`."""
     features = ", ".join(f"{duckdb_of(f)}::{f.type} as {f.name}" for f in USER_ITEM)
     newest = _newest(chain, "user_id, item_id")
-    with read("user_item_features", chain) as rows:
-        rows.execute(f"create view newest as select *, date '{chain[0]}' as as_of from rows {newest}")
-        return rows.sql(f"select user_id, item_id, {features} from newest where {ALIVE} order by user_id, item_id").df()
+    rows.execute(f"create view newest as select *, date '{chain[0]}' as as_of from rows {newest}")
+    rows.execute(f"create view pairs as select user_id, item_id, {features} from newest where {ALIVE}")
 
 
 def _sequences(read: Read, chain: Sequence[dt.date]) -> pd.DataFrame:

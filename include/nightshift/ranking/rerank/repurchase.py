@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from nightshift.config.settings import AlreadyBought
+from nightshift.features.snapshot import Snapshot
 
 DIGITS = 6  # of a day: so that no rounding decides whether today is the day
 
 
-def held_back(pairs: pd.DataFrame, rule: AlreadyBought) -> np.ndarray:
+def held_back(snapshot: Snapshot, rule: AlreadyBought) -> np.ndarray:
     """Which of a snapshot's pairs are not to be offered.
 
     Waiting, an item is due again when as many days have passed since the user bought it as lie between two purchases:
@@ -18,8 +19,16 @@ def held_back(pairs: pd.DataFrame, rule: AlreadyBought) -> np.ndarray:
     item that nobody has bought twice has no gap, and is never due. After the average time between purchases of Bhagat
     et al. (2018), Buy it again: modeling repeat purchase recommendations, doi 10.1145/3219819.3219891.
     """
+    pairs = snapshot.pairs
     if rule.mode != "wait":
         return np.full(len(pairs), rule.mode == "drop")
     gap = pairs["mean_gap_days"].astype(np.float64)
-    gap = gap.fillna(gap.groupby(pairs["item_id"]).transform("median"))
+    gap = gap.fillna(pairs["item_id"].map(_typical(snapshot)))
     return ~(pairs["days_since_last"] >= (rule.factor * gap).round(DIGITS)).to_numpy(dtype=bool)
+
+
+def _typical(snapshot: Snapshot) -> pd.Series:
+    """Each item's median gap, by item_id."""
+    if snapshot.gaps is not None:
+        return snapshot.gaps.set_index("item_id")["gap_days"]
+    return snapshot.pairs["mean_gap_days"].astype(np.float64).groupby(snapshot.pairs["item_id"]).median()

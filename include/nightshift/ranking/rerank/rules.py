@@ -76,7 +76,7 @@ class Rules:
             return np.empty(0, dtype=np.int64)
         users = np.repeat(np.arange(len(self.coded.users)), np.diff(self.coded.pair_start))
         keys = users * len(self.coded.items) + self.coded.pair_item
-        return keys[held_back(self.coded.snapshot.pairs, rule)]
+        return keys[held_back(self.coded.snapshot, rule)]
 
     @cached_property
     def pinned(self) -> np.ndarray:
