@@ -9,10 +9,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import sqlglot
-from scipy import sparse
 
 from nightshift.config.settings import AlreadyBought, Cap, Diversity, Exposure, Freshness, Lists
-from nightshift.models.attributes import bags
+from nightshift.models.attributes import title_vectors
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import popular
 from nightshift.ranking.rerank.repurchase import held_back
@@ -114,12 +113,8 @@ class Rules:
     @cached_property
     def words(self) -> np.ndarray:
         """(items + 1, WORD_BUCKETS) float32, length 1: the titles' words, rare ones count more; the last of no item."""
-        found = bags(self.coded.snapshot.items, ["title"], WORD_BUCKETS)
-        rows = np.repeat(np.arange(len(found.lengths)), found.lengths)
-        shape = (len(found.lengths) + 1, WORD_BUCKETS)
-        words = sparse.csr_array((np.ones(len(rows)), (rows, found.words)), shape=shape).toarray()
-        words = np.minimum(words, 1) * np.log((1 + len(words)) / (1 + np.minimum(words, 1).sum(axis=0)))
-        return (words / np.maximum(np.linalg.norm(words, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+        words = title_vectors(self.coded.snapshot.items, WORD_BUCKETS).toarray().astype(np.float32)
+        return np.concatenate([words, np.zeros((1, WORD_BUCKETS), dtype=np.float32)])
 
     @cached_property
     def cosine(self) -> np.ndarray | None:
