@@ -26,6 +26,7 @@ from nightshift.registry import Champion, record_promotion
 from nightshift.registry.tracking import Registered, Tracking
 from nightshift.runs import GateError, Night, StepError
 from tests import shop
+from tests.mlflow_database import put_database
 
 TABLES = {
     "users": "user_features",
@@ -39,6 +40,7 @@ TABLES = {
 def planted_night(home: Path, run_date: dt.date = shop.RUN_DATE, **sections: dict[str, Any]) -> Night:
     """A night whose steps up to the features have run."""
     night = Night(shop.settings(**sections), run_date, "by-hand", home)
+    put_database(home)
     lake = Lake(home / "lake")
     values = {"weight": 1.0, "event_type": "purchase", "quantity": 1.0, "price": 2.5, "country": "France"}
     known = shop.interactions().assign(**values)

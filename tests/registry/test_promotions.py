@@ -12,12 +12,14 @@ from nightshift.lake import Lake
 from nightshift.registry import Champion, champion_before, record_promotion
 from nightshift.registry.tracking import Tracking, folder_hash
 from nightshift.runs import Night, open_night
+from tests.mlflow_database import put_database
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
+    put_database(tmp_path)
     return tmp_path
 
 
