@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from nightshift.config import Settings, load
+from nightshift.contracts.figures import connection
 from nightshift.features.increments import Base, build
 from nightshift.features.lineage import Plan
+from nightshift.features.neighbours import COOCCURRENCE, write_neighbours
 from nightshift.lake import Lake, engine, events_table
 
 
@@ -24,6 +26,11 @@ def compute(lake: Lake, as_of: dt.date, settings: Settings, home: Path, out: Pat
         frames = build(events, Base({}), Plan(None, (as_of,)), settings, cached)
         for name, frame in frames.items():
             frame.write.mode("overwrite").parquet(str(out / name))
+    counts, items = (sorted(map(str, (out / name).glob("*.parquet"))) for name in ("item_pair_counts", "item_features"))
+    (out / COOCCURRENCE).mkdir()
+    with connection(out / "spill", settings.validation.memory, settings.threads) as database:
+        file = out / COOCCURRENCE / "part-00000.zstd.parquet"
+        write_neighbours(database, counts, items, settings.features.neighbours, file)
 
 
 if __name__ == "__main__":

@@ -434,7 +434,7 @@ class Accepted(Section):
 class Validation(Section):
     """What the gates may use, and what they learn their bounds from; docs/validation.md says how."""
 
-    memory: str = Field(default="1GB", pattern=r"^\d+ ?[KMGT]i?B$")  # of one audit; beyond it, it spills to disk
+    memory: str = Field(default="1GB", pattern=r"^\d+ ?[KMGT]i?B$")  # of an audit, or of pairs' sums; the rest on disk
     min_nights: PositiveInt = 8  # of history; with fewer, a learned bound is not applied, and the check says so
     baseline: dict[str, dt.date] = {}  # figure: nights before this day are no history of it; for a change that lasts
     accept: list[Accepted] = []  # figures beyond their learned bounds, on one night, that may be

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from nightshift.config import Settings
 from nightshift.features.contributions import contributions, daily, each_target, is_new, merge, union, upon
-from nightshift.features.cooccurrence import counts_by_target, item_pairs, neighbours
+from nightshift.features.cooccurrence import counts_by_target, item_pairs
 from nightshift.features.definitions import (
     USER_ITEM,
     Feature,
@@ -46,7 +46,7 @@ class Base:
 
 
 def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached: Cached) -> dict[str, DataFrame]:
-    """All feature tables for the plan's targets.
+    """The feature tables for the plan's targets that Spark computes; `neighbours` makes the last one of their files.
 
     Args:
         moving: events of run dates after the base, and older ones of `leaving` days, with their `run_date`.
@@ -67,18 +67,16 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached:
         bought_by_user, touched, base.tables.get("user_features"), plan, "user_id", user_features(settings),
         list(source.user_attributes),
     )  # fmt: skip
-    items = cached(entity(
+    items = entity(
         bought, touched, base.tables.get("item_features"), plan, "item_id", item_features(settings),
         list(source.item_attributes),
-    ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False))))  # fmt: skip
-    counts = cached(item_pairs(bought_by_user, plan, settings))
+    ).withColumn("sellable", F.coalesce(F.expr(settings.lists.sellable), F.lit(False)))  # fmt: skip
     frames = {
-        "user_features": users,
+        "item_pair_counts": counts_by_target(item_pairs(bought_by_user, plan, settings), plan),
         "item_features": items,
+        "user_features": users,
         "user_item_features": touched.where("latest").select("as_of", *PAIR, *[k.column for k in kept_of(USER_ITEM)]),
         "user_sequences": sequences(bought_by_user, base.tables.get("user_sequences"), plan, settings),
-        "item_pair_counts": counts_by_target(counts, plan),
-        "cooccurrence": neighbours(counts, base.tables.get("item_pair_counts"), items, plan, settings, cached),
     }
     tables = feature_tables(settings)
     return {

@@ -7,7 +7,7 @@ import datetime as dt
 import fcntl
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from nightshift.features.contributions import union
 from nightshift.features.definitions import LAYERED, feature_tables
 from nightshift.features.increments import Base, build, leaving
 from nightshift.features.lineage import Lineage, Plan, State, forget, record
+from nightshift.features.neighbours import COOCCURRENCE, stage_neighbours
 from nightshift.features.pairs import PAIR, newest
 from nightshift.lake import Lake, Staged, engine, events_table
 
@@ -26,6 +27,7 @@ log = logging.getLogger("nightshift.features")
 
 SIDE_BY_SIDE = 3
 NOT_NEEDED = ("event_id", "event_type")  # by any feature
+BUILT_UPON = ("user_features", "item_features", "user_item_features", "user_sequences")  # by Spark
 
 
 @contextlib.contextmanager
@@ -64,13 +66,26 @@ def stage_states(
         log.info("build_features: %s as of %s is staged", name, ", ".join(map(str, plan.targets)))
         return staged
 
+    def stage_best(plan: Plan, counts: Future[Staged], items: Future[Staged]) -> Staged:
+        layers = pair_counts_of(lake, lineage, plan)
+        staged = stage_neighbours(lake, plan, layers, counts.result(), items.result(), settings)
+        log.info("build_features: %s as of %s is staged", COOCCURRENCE, ", ".join(map(str, plan.targets)))
+        return staged
+
     # Side by side: planning a table is a single thread's work, which another can use the time of.
-    with engine.caching() as cached, ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool:
+    with (
+        engine.caching() as cached,
+        ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool,
+        ThreadPoolExecutor(max_workers=1) as beside_spark,
+    ):
         pending = []
         for plan in plans:
             moving = moving_events(spark, lake, plan, settings, events)
             frames = build(moving, base_of(spark, lake, lineage, plan, settings), plan, settings, cached)
-            pending.append((plan, {name: pool.submit(stage, plan, name, frame) for name, frame in frames.items()}))
+            staged = {name: pool.submit(stage, plan, name, frame) for name, frame in frames.items()}
+            counts, items = staged["item_pair_counts"], staged["item_features"]
+            staged[COOCCURRENCE] = beside_spark.submit(stage_best, plan, counts, items)
+            pending.append((plan, staged))
         return [StagedStates(plan, {name: done.result() for name, done in staged.items()}) for plan, staged in pending]
 
 
@@ -102,13 +117,19 @@ def base_of(spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, setti
     """The tables' rows that the first target builds upon."""
     if plan.base is None:
         return Base({})
-    chain = lineage.chain(plan.base)
+    chain, tables = lineage.chain(plan.base), feature_tables(settings)
     return Base(
         {
-            name: lake.spark(spark, table, [("run_date", "in", chain if name in LAYERED else [plan.base])])
-            for name, table in feature_tables(settings).items()
+            name: lake.spark(spark, tables[name], [("run_date", "in", chain if name in LAYERED else [plan.base])])
+            for name in BUILT_UPON
         }
     )
+
+
+def pair_counts_of(lake: Lake, lineage: Lineage, plan: Plan) -> list[str]:
+    """The files of `item_pair_counts` that the first target builds upon."""
+    chain = lineage.chain(plan.base)
+    return lake.files("item_pair_counts", [("run_date", "in", chain)]) if chain else []
 
 
 def consolidate(spark: SparkSession, lake: Lake, lineage: Lineage, day: dt.date, settings: Settings) -> None:
