@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.lake import Lake, Staged, Table
+from nightshift.lake.reading import dataset_of_files, run_date_of
 from nightshift.lake.statistics import statistics
 from nightshift.lake.types import arrow_type, spark_type
 
@@ -190,3 +191,20 @@ def test_a_type_that_no_table_may_hold_is_refused(sql: str) -> None:
 def test_a_condition_that_makes_no_sense_is_refused(lake: Lake, condition: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         lake.arrow(TABLE.name, where=[condition])
+
+
+def test_what_the_log_has_said_of_a_day_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a text is too long for a bound, or there is none, the file is read."""
+    lake = Lake(tmp_path)
+    names = {DAYS[0]: "short", DAYS[1]: "x" * 80, DAYS[2]: None, dt.date(2011, 6, 4): ""}
+    for day, name in names.items():
+        lake.replace("names", day, pa.table({"name": pa.array([name], pa.string())}))
+    opened: list[str] = []
+
+    def noting(files: list[str], schema: pa.Schema) -> Any:
+        opened.extend(files)
+        return dataset_of_files(files, schema)
+
+    monkeypatch.setattr("nightshift.lake.transactions.dataset_of_files", noting)
+    assert lake.text_by_day("names", "name") == names
+    assert [run_date_of(file) for file in opened] == [str(DAYS[1]), str(DAYS[2])]

@@ -56,7 +56,7 @@ class Lineage:
         definitions: identity of the definitions.
     """
 
-    def __init__(self, states: Iterable[State], contents: Mapping[dt.date, str], definitions: str) -> None:
+    def __init__(self, states: Iterable[State], contents: Mapping[dt.date, str | None], definitions: str) -> None:
         self.states = {state.run_date: state for state in states}
         self._days = sorted(contents)
         self._digests = [definitions]
@@ -127,8 +127,8 @@ class Lineage:
 
 def load_lineage(lake: Lake, settings: Settings) -> Lineage:
     """The lineage as the lake has it now."""
-    rows = lake.arrow("ingest_counts", ["run_date", "content"]).to_pylist() if lake.exists("ingest_counts") else []
-    return Lineage(load_states(lake), {row["run_date"]: row["content"] for row in rows}, definitions_digest(settings))
+    contents = lake.text_by_day("ingest_counts", "content") if lake.exists("ingest_counts") else {}
+    return Lineage(load_states(lake), contents, definitions_digest(settings))
 
 
 def load_states(lake: Lake, version: int | None = None) -> list[State]:
