@@ -27,7 +27,7 @@ def compute(lake: Lake, as_of: dt.date, settings: Settings, home: Path, out: Pat
         for name, frame in frames.items():
             frame.write.mode("overwrite").parquet(str(out / name))
     counts, items = (sorted(map(str, (out / name).glob("*.parquet"))) for name in ("item_pair_counts", "item_features"))
-    (out / COOCCURRENCE).mkdir()
+    (out / COOCCURRENCE).mkdir(exist_ok=True)
     with connection(out / "spill", settings.validation.memory, settings.threads) as database:
         file = out / COOCCURRENCE / "part-00000.zstd.parquet"
         write_neighbours(database, counts, items, settings.features.neighbours, file)
