@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Base:
-    """What is built upon: the tables' partitions of the base, or of its chain of layers; empty for a rebuild."""
+    """What is built upon: partitions of the base, or of its chain of layers; of pairs, the touched. Empty: nothing."""
 
     tables: Mapping[str, DataFrame]
 

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 PAIR = ["user_id", "item_id"]
 
 
-def pairs(moving: DataFrame, layers: DataFrame | None, plan: Plan) -> DataFrame:
+def pairs(moving: DataFrame, known: DataFrame | None, plan: Plan) -> DataFrame:
     """The pairs that the moving events touch, as of each target that knows of it, after and before.
+
+    Args:
+        known: those that the base has, of each the newest row; None: there is no base.
 
     Returns:
         `as_of`, user_id, item_id, the pair's measures, `before` (a struct of them as of the base, zero where it was
@@ -37,15 +40,13 @@ def pairs(moving: DataFrame, layers: DataFrame | None, plan: Plan) -> DataFrame:
     kept = kept_of(USER_ITEM)
     names = [one.column for one in kept]
     new = by_target(daily(moving.where(is_new(plan.base)), PAIR, kept), kept, plan)
-    if layers is None:
+    if known is None:
         nothing = F.struct(*[_nothing(one).alias(one.column) for one in kept])
         merged = new.withColumn("before", nothing)
     else:
         parts = [new.select("as_of", *PAIR, "came", *names, F.lit(False).alias("old"))]
-        known = known_pairs(new, layers).select(
-            *PAIR, F.lit(None).cast("date").alias("came"), *names, F.lit(True).alias("old")
-        )
-        parts += upon(known, plan.targets, [*PAIR, "came", *names, "old"])
+        before = known.select(*PAIR, F.lit(None).cast("date").alias("came"), *names, F.lit(True).alias("old"))
+        parts += upon(before, plan.targets, [*PAIR, "came", *names, "old"])
         after = [merge(one.measure, F.col(one.column)).alias(one.column) for one in kept]
         was = [merge(one.measure, F.expr(f"if(old, {one.column}, null)")).alias(one.column) for one in kept]
         came = F.max("came").alias("came")
@@ -76,16 +77,6 @@ def _nothing(kept: Kept) -> Column:
     from pyspark.sql import functions as F
 
     return F.lit(0 if kept.measure.merge == "sum" else None).cast(kept.measure.type)
-
-
-def known_pairs(touched: DataFrame, layers: DataFrame) -> DataFrame:
-    """The touched pairs as the layers last had them. All layers are looked through, by a number, and little is kept."""
-    from pyspark.sql import functions as F
-
-    number = F.xxhash64(*PAIR)
-    numbers = F.broadcast(touched.select(number.alias("number")).distinct())
-    found = layers.withColumn("number", number).join(numbers, "number", "left_semi").drop("number")
-    return newest(found, PAIR)
 
 
 def newest(layers: DataFrame, keys: Sequence[str]) -> DataFrame:

@@ -8,6 +8,7 @@ import fcntl
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from nightshift.config import Settings
 from nightshift.features.contributions import union
 from nightshift.features.definitions import LAYERED, feature_tables
 from nightshift.features.increments import Base, build, leaving
+from nightshift.features.known_pairs import TABLE as KNOWN_PAIRS
+from nightshift.features.known_pairs import known_pairs
 from nightshift.features.lineage import Lineage, Plan, State, forget, record
 from nightshift.features.neighbours import COOCCURRENCE, stage_neighbours
 from nightshift.features.pairs import PAIR, newest
@@ -27,7 +30,7 @@ log = logging.getLogger("nightshift.features")
 
 SIDE_BY_SIDE = 3
 NOT_NEEDED = ("event_id", "event_type")  # by any feature
-BUILT_UPON = ("user_features", "item_features", "user_item_features", "user_sequences")  # by Spark
+BUILT_UPON = ("user_features", "item_features", "user_sequences")  # by Spark, as they are
 
 
 @contextlib.contextmanager
@@ -74,6 +77,7 @@ def stage_states(
 
     # Side by side: planning a table is a single thread's work, which another can use the time of.
     with (
+        ExitStack() as held,
         engine.caching() as cached,
         ThreadPoolExecutor(max_workers=SIDE_BY_SIDE) as pool,
         ThreadPoolExecutor(max_workers=1) as beside_spark,
@@ -81,7 +85,8 @@ def stage_states(
         pending = []
         for plan in plans:
             moving = moving_events(spark, lake, plan, settings, events)
-            frames = build(moving, base_of(spark, lake, lineage, plan, settings), plan, settings, cached)
+            base = base_of(spark, lake, lineage, plan, settings, events, held)
+            frames = build(moving, base, plan, settings, cached)
             staged = {name: pool.submit(stage, plan, name, frame) for name, frame in frames.items()}
             counts, items = staged["item_pair_counts"], staged["item_features"]
             staged[COOCCURRENCE] = beside_spark.submit(stage_best, plan, counts, items)
@@ -113,17 +118,30 @@ def moving_events(spark: SparkSession, lake: Lake, plan: Plan, settings: Setting
     return union(frames).select(*needed, "run_date")
 
 
-def base_of(spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, settings: Settings) -> Base:
-    """The tables' rows that the first target builds upon."""
+def base_of(
+    spark: SparkSession, lake: Lake, lineage: Lineage, plan: Plan, settings: Settings, events: int, held: ExitStack
+) -> Base:
+    """The tables' rows that the first target builds upon; of the pairs, those that the events since touch.
+
+    Args:
+        events: the version of the events.
+        held: until it is closed, the pairs can be read.
+    """
     if plan.base is None:
         return Base({})
     chain, tables = lineage.chain(plan.base), feature_tables(settings)
-    return Base(
-        {
-            name: lake.spark(spark, tables[name], [("run_date", "in", chain if name in LAYERED else [plan.base])])
-            for name in BUILT_UPON
-        }
-    )
+    found = {
+        name: lake.spark(spark, tables[name], [("run_date", "in", chain if name in LAYERED else [plan.base])])
+        for name in BUILT_UPON
+    }
+    came = lake.files("events", [("run_date", ">", plan.base), ("run_date", "<=", plan.targets[-1])], events)
+    layers = lake.files(KNOWN_PAIRS, [("run_date", "in", chain)])
+    if came and layers:
+        file = held.enter_context(known_pairs(lake, layers, came, settings))
+        known = spark.read.parquet(str(file))
+    else:
+        known = lake.spark(spark, tables[KNOWN_PAIRS], [("run_date", "in", chain)])  # nothing touches them
+    return Base({**found, KNOWN_PAIRS: known})
 
 
 def pair_counts_of(lake: Lake, lineage: Lineage, plan: Plan) -> list[str]:
