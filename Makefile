@@ -26,7 +26,7 @@ drift: ## compare the last days with what the live model learned from (RUN_DATE=
 	@$(IN) python -m jobs.drift_report --run-date $(RUN_DATE)
 
 test: ## set up and run all tests
-	@$(IN) python -m pytest -n 2 --dist loadfile
+	@$(IN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: ## lint and types
 	@$(IN) ruff check . && ruff format --check . && mypy
