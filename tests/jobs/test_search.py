@@ -106,7 +106,7 @@ def test_nothing_of_the_test_days_is_looked_at(night, tmp_path, monkeypatch):
     monkeypatch.setattr(shop, "interactions", lambda: poisoned)
     home = tmp_path / "home"
     other = planted_night(home, **BRINGS_LITTLE)
-    shutil.copytree(night.home / "mlflow", home / "mlflow")
+    shutil.copytree(night.home / "mlflow", home / "mlflow", dirs_exist_ok=True)
     found = search(other, trials="3", stages=STAGES)
     assert found["search"] == night.read_json("search")["search"]
     files = [where / "search" / "winner.json" for where in (night.home, home)]

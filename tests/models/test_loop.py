@@ -95,7 +95,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_fit(monkeypatch: pytest.Mo
         return next(figures)
 
     monkeypatch.setattr(stopping.Validation, "__call__", validation)
-    model = fitted(refresh_rate=1e-30)
+    model = fitted(refresh_rate=1e-30, patience=2)
     assert [figure for _, figure in model.about["validation"]] == [0.1, 0.3, 0.2, 0.3]
     assert model.about["best_step"] == model.about["validation"][1][0]
     torch.testing.assert_close(model.towers.item_id.weight, seen[1], rtol=0, atol=1e-7)

@@ -120,9 +120,12 @@ def test_publishes_and_rollbacks_under_load_fail_no_request_and_mix_no_runs(addr
 @settings(max_examples=150, deadline=None)
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
 def test_any_text_is_an_id_over_real_http(live: httpx.Client, name: str) -> None:
+    """But for one or two dots in a path: RFC 3986, 5.2.4, has clients take those away. In a batch they are ids too."""
     batch = live.post("/v1/recommendations:batch", json={"user_ids": [name]})
     assert batch.status_code == 200
     assert batch.json()["results"][0]["user_id"] == name
+    if name in (".", ".."):
+        return
     response = live.get(httpx.URL(live.base_url, raw_path=f"/v1/users/{quote(name, safe='')}/recommendations".encode()))
     assert response.status_code == 200
     assert response.json()["user_id"] == name

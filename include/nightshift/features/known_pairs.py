@@ -6,6 +6,7 @@ a small table, which DuckDB does while Spark would still be planning it; Spark t
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,18 +19,22 @@ from nightshift.lake import Lake
 from nightshift.lake.stages import open_stage, release
 
 TABLE = "user_item_features"
-KNOWN = ("known pairs",)  # what the stage is for, in the place of run dates: it is never committed
 
 
 @contextmanager
-def known_pairs(lake: Lake, layers: Sequence[str], came: Sequence[str], settings: Settings) -> Iterator[Path]:
+def known_pairs(
+    lake: Lake, targets: Sequence[dt.date], layers: Sequence[str], came: Sequence[str], settings: Settings
+) -> Iterator[Path]:
     """A Parquet file with the newest row of each touched pair that the layers have; it is gone afterwards.
 
+    It lies in a stage that is never committed, so that what a kill leaves of it is swept as any other stage is.
+
     Args:
+        targets: the days for which they are needed.
         layers: files of `user_item_features`, whose folders name their run date.
         came: files of the events that touch pairs.
     """
-    staged = open_stage(lake.path(TABLE), KNOWN)
+    staged = open_stage(lake.path(TABLE), tuple(f"known before {day}" for day in targets))
     folder = lake.path(TABLE) / staged.folder
     folder.mkdir()
     try:

@@ -137,7 +137,7 @@ def base_of(
     came = lake.files("events", [("run_date", ">", plan.base), ("run_date", "<=", plan.targets[-1])], events)
     layers = lake.files(KNOWN_PAIRS, [("run_date", "in", chain)])
     if came and layers:
-        file = held.enter_context(known_pairs(lake, layers, came, settings))
+        file = held.enter_context(known_pairs(lake, plan.targets, layers, came, settings))
         known = spark.read.parquet(str(file))
     else:
         known = lake.spark(spark, tables[KNOWN_PAIRS], [("run_date", "in", chain)])  # nothing touches them
