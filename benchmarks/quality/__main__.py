@@ -65,7 +65,12 @@ def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def row(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    return {"model": name, **{column: found.get(column, "") for column in COLUMNS}}
+    return {"model": name, **{column: _shown(column, found.get(column, "")) for column in COLUMNS}}
+
+
+def _shown(column: str, value: Any) -> Any:
+    """Recall and NDCG with four digits, as they are published."""
+    return f"{value:.4f}" if "@" in column and value != "" else value
 
 
 if __name__ == "__main__":
