@@ -1,8 +1,11 @@
+from typing import Any
+
+import pandas as pd
 import pytest
 
-from nightshift.evaluation.compare import compare
+from nightshift.evaluation.compare import Case, compare, compare_all
 from nightshift.evaluation.labels import labels
-from nightshift.evaluation.rules_cost import rules_cost
+from nightshift.evaluation.rules_cost import rule_steps, rules_cost
 from nightshift.models.baselines import Repeat
 from nightshift.ranking.rerank import Reranked
 from tests import shop
@@ -17,8 +20,13 @@ RULES = lists(
 )
 
 
+def cost_of(truth: pd.DataFrame) -> list[dict[str, Any]]:
+    [found] = compare_all([Case(rule_steps(Repeat(), RULES), truth, 10, character=False)], VIEW)
+    return rules_cost(found.values, RULES)
+
+
 def test_a_step_is_measured_with_all_before_it_and_the_last_is_what_readers_get():
-    steps = rules_cost(Repeat(), VIEW, TRUTH, RULES, 10)
+    steps = cost_of(TRUTH)
     assert [step["rule"] for step in steps] == [
         "scores", "already_bought: mode drop, factor 1.0", "pinned: 2 items", "cap: by kind, most 9",
     ]  # fmt: skip
@@ -34,4 +42,4 @@ def test_a_step_is_measured_with_all_before_it_and_the_last_is_what_readers_get(
 
 
 def test_over_nobody_nothing_is_measured():
-    assert rules_cost(Repeat(), VIEW, TRUTH.iloc[:0], RULES, 10) == []
+    assert cost_of(TRUTH.iloc[:0]) == []

@@ -36,15 +36,29 @@ def character(lists: pd.DataFrame, coded: Coded, k: int) -> Metrics:
     Args:
         lists: user_id, rank (from 1), item_id.
     """
+    users = np.unique(lists["user_id"].to_numpy(dtype=object).astype(str)).astype(object)
+    return character_of(users, places_of(lists, users, coded, k), coded)
+
+
+def places_of(lists: pd.DataFrame, users: np.ndarray, coded: Coded, k: int) -> np.ndarray:
+    """(users, k) int32: the position of the item at each rank of a user's list; -1 where there is none."""
     top = lists[lists["rank"] <= k]
-    item = coded.items.get_indexer(top["item_id"])
-    row, users = pd.factorize(top["user_id"], sort=True)
-    row, item = row[item >= 0], item[item >= 0]
+    found = np.full((len(users), k), -1, dtype=np.int32)
+    row = pd.Index(users).get_indexer(top["user_id"])
+    found[row, top["rank"].to_numpy(dtype=np.int64) - 1] = coded.items.get_indexer(top["item_id"])
+    return found
+
+
+def character_of(users: np.ndarray, places: np.ndarray, coded: Coded) -> Metrics:
+    """As `character`, of the lists as `places_of` gives them; users without a list are left out."""
+    listed = (places >= 0).any(axis=1)
+    users, places, k = users[listed], places[listed], places.shape[1]
+    row, item = np.nonzero(places >= 0)[0], places[places >= 0].astype(np.int64)
     sellable = int(coded.sellable.sum())
     if not len(item):
         return {**dict.fromkeys(CHARACTER), "coverage": 0.0}
     shown = sparse.csr_array((np.ones(len(item)), (row, item)), shape=(len(users), len(coded.items)))
-    owned = _owned(coded, coded.user_positions(users))
+    owned = _owned(coded, coded.user_positions(users.tolist()))
     buyers = np.bincount(coded.pair_item, minlength=len(coded.items)).astype(np.float64)
     return {
         "coverage": len(np.unique(item)) / sellable if sellable else 0.0,

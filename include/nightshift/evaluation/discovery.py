@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
-from nightshift.models.recommender import Recommender
+from nightshift.models.recommender import Around
 
 DEEPER = 200  # places that are looked at for items that are new
 
 
 @dataclass(frozen=True)
-class OnlyNew:
+class OnlyNew(Around):
     """A model's lists without what the user has bought before."""
-
-    model: Recommender
-
-    @property
-    def kind(self) -> str:
-        return self.model.kind
-
-    @property
-    def as_of(self) -> dt.date | None:
-        return self.model.as_of
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`; what is left of the model's first `DEEPER` places more than `k`."""
         found = unseen(self.model.recommend(snapshot, user_ids, k + DEEPER), snapshot)
         rank = found.groupby("user_id", sort=False).cumcount() + 1
         return found.assign(rank=rank.astype(np.int32))[rank <= k].reset_index(drop=True)
-
-    def save(self, folder: Path) -> None:
-        """Write the model."""
-        self.model.save(folder)
 
 
 def unseen(rows: pd.DataFrame, known: Snapshot) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def _beats(
 ) -> tuple[bool, str]:
     """Whether the gain is surely more than `least`; where it cannot be told it is not."""
     at = f"{settings.metric}@{settings.k}"
-    if len(own) != len(other) or own["user_id"].tolist() != other["user_id"].tolist():
+    if gain is NOTHING:
         return False, f"tested on {len(own)} users, {name} on {len(other)} others: not comparable"
     told = f"{at} {_mean(own, settings.metric):.4f} against {_mean(other, settings.metric):.4f} of {name}"
     return gain.low > least, f"{told}, {gain.signed}; at least more than {least:+g} is asked for"

@@ -33,9 +33,9 @@ def by_user(lists: pd.DataFrame, labels: pd.DataFrame, k: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "user_id": users.astype(object),
-            "ndcg": hits @ discounts / np.cumsum(discounts)[ideal - 1],
+            "ndcg": _sum(hits * discounts) / np.cumsum(discounts)[ideal - 1],
             "recall": found / ideal,
-            "map": (precision * hits).sum(axis=1) / ideal,
+            "map": _sum(precision * hits) / ideal,
             "mrr": np.where(found > 0, 1 / (hits.argmax(axis=1) + 1), 0.0),
             "hit_rate": (found > 0).astype(np.float64),
         }
@@ -46,6 +46,11 @@ def mean(values: pd.DataFrame) -> Metrics:
     """`METRICS`, the means over the users of `by_user`, None where there is no user, and how many `users` they are."""
     result: Metrics = {name: float(values[name].mean()) if len(values) else None for name in METRICS}
     return {**result, "users": float(len(values))}
+
+
+def _sum(values: np.ndarray) -> np.ndarray:
+    """Of each row, from the left: a matrix product's last bits depend on how many rows there are."""
+    return np.cumsum(values, axis=1)[:, -1]
 
 
 def _hits(lists: pd.DataFrame, labels: pd.DataFrame, users: pd.Index, k: int) -> np.ndarray:

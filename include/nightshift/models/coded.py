@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,25 @@ class Coded:
     def titles(self) -> sparse.csr_array:
         """(items, WORD_BUCKETS): see `attributes.title_vectors`."""
         return title_vectors(self.snapshot.items, WORD_BUCKETS)
+
+    def of_users(self, users: np.ndarray) -> Snapshot:
+        """The snapshot as if there were none but the users at these positions, sorted; what is of items stays whole.
+
+        How soon items are bought again follows from all pairs: `gaps` are to be there, see `Snapshot`.
+        """
+        view, (_, pairs) = self.snapshot, expand(self.pair_start, users)
+        listed = self._sequence_at[users]
+        return replace(
+            view,
+            users=view.users.iloc[users].reset_index(drop=True),
+            pairs=view.pairs.iloc[pairs].reset_index(drop=True),
+            sequences=view.sequences.iloc[listed[listed >= 0]].reset_index(drop=True),
+        )
+
+    @cached_property
+    def _sequence_at(self) -> np.ndarray:
+        """Row of each user in `snapshot.sequences`; -1: none."""
+        return pd.Index(self.snapshot.sequences["user_id"]).get_indexer(self.users)
 
     def user_positions(self, user_ids: Sequence[str]) -> np.ndarray:
         """Position of each user, -1 for one that is not known."""

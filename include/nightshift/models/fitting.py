@@ -1,8 +1,8 @@
 """Fit a two-tower model, or refresh one with what has happened since.
 
 An epoch takes each basket with a chance that halves every `half_life_days`, so that a night costs the same after years
-of events, and old habits fade. A first fit learns until the last days before its cut-off are foretold no better, and
-then from those days as well.
+of events, and old habits fade. A fit from the beginning learns until the last days before its cut-off are foretold no
+better, and then from those days as well.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from nightshift.models.starts import start_from, start_spectral
 from nightshift.models.stopping import Validation, left_out
 from nightshift.models.towers import ItemInputs, Towers
 from nightshift.models.two_tower import TwoTower, best_device
+from nightshift.models.warm_start import SHAPE_NO_WEIGHT, encoding
 from nightshift.runs import code_version
 
 Interactions: TypeAlias = pd.DataFrame | Callable[[dt.date], Iterable[pd.DataFrame]]
@@ -65,7 +66,10 @@ def fit(
 
     Raises:
         NothingToLearnError: nothing was bought by then.
+        ValueError: the warm start has learnt from later days.
     """
+    if warm_start and warm_start.as_of > snapshot.as_of:
+        raise ValueError(f"the warm start has seen {warm_start.as_of}, the fit may know {snapshot.as_of}")
     with _baskets(snapshot, interactions, folder) as baskets:
         if not len(baskets):
             raise NothingToLearnError(f"nothing was bought by {snapshot.as_of}, so there is no taste to learn")
@@ -104,6 +108,10 @@ class _Fit:
             "kind": TwoTower.kind,
             "as_of": snapshot.as_of.isoformat(),
             "refreshed_from": warm_start.about["as_of"] if warm_start else None,
+            "begun": warm_start.about["begun"] if warm_start else snapshot.as_of.isoformat(),
+            "refreshes": warm_start.about["refreshes"] + 1 if warm_start else 0,
+            "lineage": snapshot.lineage,
+            "encoding": encoding(config.title_buckets),
             "baskets": len(self.baskets),
             "validation": found,
             "best_step": found[best_of(found)][0] if found else None,
@@ -159,7 +167,7 @@ class _Fit:
         about = {
             "phase": phase,
             "as_of": self.snapshot.as_of.isoformat(),
-            "settings": self.config.model_dump(mode="json", exclude={"checkpoint_steps", "memory"}),
+            "settings": self.config.model_dump(mode="json", exclude=SHAPE_NO_WEIGHT),
             "seed": self.settings.seed,
             "threads": torch.get_num_threads(),
             "processes": processes.count(),

@@ -55,6 +55,25 @@ class Recommender(Protocol):
 
 
 @dataclass(frozen=True)
+class Around:
+    """What makes other lists of a model's: it is called as the model is, knows what that knows, and is kept as that."""
+
+    model: Recommender
+
+    @property
+    def kind(self) -> str:
+        return self.model.kind
+
+    @property
+    def as_of(self) -> dt.date | None:
+        return self.model.as_of
+
+    def save(self, folder: Path) -> None:
+        """Write the model."""
+        self.model.save(folder)
+
+
+@dataclass(frozen=True)
 class Entries:
     """Items for users, in any order: row of the user, item position, score, and position in `SOURCES`."""
 
