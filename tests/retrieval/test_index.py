@@ -31,11 +31,22 @@ def test_the_effort_is_raised_until_the_recall_is_reached(kind):
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_no_more_effort_than_is_needed(kind):
     truth, index = Truth.of(TUNING, ITEMS), shared(kind)
-    easy, recall = tuned(index, truth, 0.1)
+    easy, recall = tuned(index, [truth], 0.1)
     assert (easy.effort, recall >= 0.1) == (index.efforts[0], True)
-    hard, recall = tuned(index, truth, 1.1)
+    hard, recall = tuned(index, [truth], 1.1)
     assert hard.effort == index.efforts[-1]
     assert recall > 0.98
+
+
+def test_the_effort_is_that_which_the_hardest_queries_need():
+    """Users look for other things than items do."""
+    index = built("ivf_pq", target_recall=0.99)
+    truths = {"users": Truth.of(HELD_OUT, ITEMS), "items": Truth.of(ITEMS[::25], ITEMS)}
+    alone = [index.efforts.index(tuned(index, [truth], 0.97)[0].effort) for truth in truths.values()]
+    together, recall = tuned(index, list(truths.values()), 0.97)
+    assert alone[0] != alone[1]
+    assert index.efforts.index(together.effort) == max(alone)
+    assert recall == min(truth.recall(together.search(truth.queries, 100)[0]) for truth in truths.values()) >= 0.97
 
 
 def test_a_kind_that_misses_gives_way_to_a_more_exact_one_and_it_is_said(monkeypatch, caplog):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nightshift.retrieval.recall import QUERIES, Truth, query_users
+from nightshift.retrieval.recall import QUERIES, Truth, split_queries
 from tests.retrieval.planted import HELD_OUT, ITEMS, shared
 
 
@@ -43,7 +43,7 @@ def test_the_recall_of_nothing_is_not_given(queries, items):
 
 @pytest.mark.parametrize("users", [0, 1, 2, 3, 60, QUERIES * 2, 12345])
 def test_users_to_measure_with_are_others_than_those_to_tune_with(users):
-    tuning, held_out = query_users(users)
+    tuning, held_out = split_queries(users)
     assert not np.intersect1d(tuning, held_out).size
     assert len(tuning) + len(held_out) == min(users, 2 * QUERIES)
     assert len(held_out) >= min(users, 1)

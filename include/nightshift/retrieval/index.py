@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ import pandas as pd
 from nightshift.config import Settings
 from nightshift.config.settings import Index
 from nightshift.retrieval.devices import on_gpu, set_threads
+from nightshift.retrieval.exact import longest_of, search_exactly
 from nightshift.retrieval.kinds import KINDS, Effort
-from nightshift.retrieval.recall import NEAREST, Truth, query_users
+from nightshift.retrieval.recall import NEAREST, Truth, split_queries
 
 if TYPE_CHECKING:
     from nightshift.models.coded import Coded
@@ -56,6 +57,8 @@ class ItemIndex:
         k = min(k, len(self))
         if not k or not len(vectors):
             return np.empty((len(vectors), k), dtype=np.int64), np.empty((len(vectors), k), dtype=np.float32)
+        if isinstance(self.index, faiss.IndexFlat):  # on a GPU it is of another class
+            return search_exactly(self.index, vectors, k, self._longest)
         scores, rows = self.index.search(vectors, k, params=self._parameters)
         order = np.lexsort((rows, -scores), axis=1)
         return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
@@ -71,30 +74,35 @@ class ItemIndex:
         return np.flatnonzero(pd.isna(self.item_ids))
 
     @cached_property
+    def _longest(self) -> float:
+        return longest_of(self.index)
+
+    @cached_property
     def _parameters(self) -> faiss.SearchParameters | None:
         return KINDS[self.kind].parameters(self.effort, self.gone)
 
 
 def build_index(
-    item_ids: np.ndarray, vectors: np.ndarray, settings: Settings, queries: Callable[[], np.ndarray]
+    item_ids: np.ndarray, vectors: np.ndarray, settings: Settings, *queries: Callable[[], np.ndarray]
 ) -> ItemIndex:
     """Index items by their vectors: float32 (items, dimension). On the GPU where FAISS has one.
 
-    The effort is raised until recall@100 is `index.target_recall`. Where no effort is enough, a kind that is more exact
-    follows, as far as the settings allow; else the last is returned, and a gate has to decide.
+    The effort is raised until recall@100 is `index.target_recall` for queries of each sort. Where no effort is enough,
+    a kind that is more exact follows, as far as the settings allow; else the last is returned, and a gate has to
+    decide.
 
     Args:
-        queries: gives the vectors that the effort is chosen with; not asked for an exact index.
+        queries: of each sort: gives the vectors that the effort is chosen with; not asked for an exact index.
     """
     set_threads(settings.threads)
     vectors, target = np.ascontiguousarray(vectors, dtype=np.float32), settings.index.target_recall
-    kinds, truth = kinds_for(len(item_ids), settings.index), None
+    kinds, truths = kinds_for(len(item_ids), settings.index), list[Truth]()
     for kind in kinds:
         index = ItemIndex(on_gpu(KINDS[kind].build(vectors, settings.seed)), item_ids, kind)
         if not index.efforts:
             break
-        truth = truth or Truth.of(queries(), vectors)
-        index, recall = tuned(index, truth, target)
+        truths = truths or [Truth.of(asked(), vectors) for asked in queries]
+        index, recall = tuned(index, truths, target)
         if recall >= target:
             break
         instead = "" if kind == kinds[-1] else f": {kinds[kinds.index(kind) + 1]} instead"
@@ -115,24 +123,32 @@ def kinds_for(items: int, limits: Index) -> list[str]:
     return [first, *(kind for kind in reversed(more_exact) if items <= sizes[kind])]
 
 
-def tuned(index: ItemIndex, truth: Truth, target: float) -> tuple[ItemIndex, float]:
-    """The index at the least effort that reaches a recall, else at the most; and its recall."""
+def tuned(index: ItemIndex, truths: Sequence[Truth], target: float) -> tuple[ItemIndex, float]:
+    """The index at the least effort that reaches a recall by each of the truths, else at the most; and the lowest."""
     for effort in index.efforts:
         index = replace(index, effort=effort)
-        recall = truth.recall(index.search(truth.queries, truth.k)[0])
-        log.info("index: %s %s: recall@%d %.4f", index.kind, effort, truth.k, recall)
+        recall = min(truth.recall(index.search(truth.queries, truth.k)[0]) for truth in truths)
+        log.info("index: %s %s: recall@%d %.4f", index.kind, effort, NEAREST, recall)
         if recall >= target:
             break
     return index, recall
 
 
-def index_for(model: VectorModel, coded: Coded, settings: Settings) -> ItemIndex:
-    """An index over the items that the model knows and the snapshot can sell, tuned with some of its users."""
-    places = model.places(coded)
+def index_for(model: VectorModel, coded: Coded, settings: Settings, of_items: bool = False) -> ItemIndex:
+    """An index over the items that the model knows and the snapshot can sell, tuned with some of its users.
+
+    Args:
+        of_items: items like an item will be looked for as well, so it is tuned with some items, too.
+    """
+    places, vectors = model.places(coded), model.item_vectors()[1]
     items = np.flatnonzero(coded.sellable & (places >= 0))
-    vectors = model.item_vectors()[1][places[items]]
-    users, _ = query_users(len(coded.users))
-    return build_index(coded.item_ids[items], vectors, settings, lambda: model.vectors_at(coded, users, places))
+    users, _ = split_queries(len(coded.users))
+    queries = [lambda: model.vectors_at(coded, users, places)]
+    known = places[places >= 0]
+    asked, _ = split_queries(len(known))
+    if of_items and len(asked):
+        queries.append(lambda: vectors[known[asked]])
+    return build_index(coded.item_ids[items], vectors[places[items]], settings, *queries)
 
 
 def rows_of(index: ItemIndex, items: pd.Index) -> np.ndarray:

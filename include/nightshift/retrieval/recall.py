@@ -1,4 +1,4 @@
-"""How many of the items that exact search finds an index finds too, by the vectors of real users."""
+"""How many of the items that exact search finds an index finds too, by the vectors of real users and items."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import faiss
 import numpy as np
 
 NEAREST = 100
-QUERIES = 1000  # users that an index is tuned with, and as many others that it is measured with
+QUERIES = 1000  # that an index is tuned with, and as many others that it is measured with
 BLOCK = 256  # queries at a time whose found items' vectors are in memory
 ROUNDING = 1e-6  # of the largest score there could be: closer ones are a tie
 
 
-def query_users(users: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the users to tune with, and of others to measure with: spread evenly, at most `QUERIES` each.
+def split_queries(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of so many users, or items, those to tune with and others to measure with: spread evenly, `QUERIES` at most each.
 
-    Of a single user there is none to tune with.
+    Of a single one there is none to tune with.
     """
-    spread = np.unique(np.linspace(0, users - 1, min(users, 2 * QUERIES)).astype(np.int64))
+    spread = np.unique(np.linspace(0, count - 1, min(count, 2 * QUERIES)).astype(np.int64))
     return spread[1::2], spread[::2]
 
 
