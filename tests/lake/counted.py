@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.synchronize import Barrier
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from nightshift.lake import Lake, LakeError, Staged, Table
 from nightshift.lake.log import newest_version
 from nightshift.lake.stages import Owner, claim
+from tests.forks import FORKS
 
 TABLE = Table("counts", {"name": "string", "n": "int"})
 D1, D2, D3 = (dt.date(2011, 6, day) for day in (1, 2, 3))
@@ -64,10 +64,8 @@ def at_once(lake: Lake, how: str, days: Sequence[dt.date]) -> list[int | str]:
     Returns:
         The version that each committed, or why it did not.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["counted"])
-    together = context.Barrier(len(days))
-    with context.Pool(len(days), _meet, (together,)) as pool:
+    together = FORKS.Barrier(len(days))
+    with FORKS.Pool(len(days), _meet, (together,)) as pool:
         return pool.starmap(_commit_one, [(lake.root, how, day, number) for number, day in enumerate(days)], 1)
 
 

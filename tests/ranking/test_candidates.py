@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
-from nightshift.ranking.candidates import Retriever
+from nightshift.ranking.candidates import HALF_LIFE_DAYS, Retriever
 from nightshift.ranking.two_stage import brought_by, retriever_for
 from tests import shop
 
@@ -70,3 +72,23 @@ def test_a_stranger_is_offered_what_is_trending(retriever):
     found = retriever.candidates(np.array([-1]))
     assert len(found) == retriever.counts.trending
     assert set(brought_by(found)) == {SOURCES.index("trending")}
+
+
+def test_settings_that_changed_since_do_not_change_what_a_model_finds(retriever, candidates):
+    """A champion meets the settings of later nights."""
+    fitted = retriever.embeddings["two_tower"].about["context_items"]
+    now = shop.settings(two_tower={"context_items": 1})
+    later = retriever_for(retriever.embeddings, retriever.coded, now, retriever.counts)
+    assert later.context == retriever.context == fitted > 1
+    pd.testing.assert_frame_equal(later.candidates(np.arange(60)), candidates)
+
+
+def test_the_context_is_the_one_that_the_model_was_fitted_with(retriever, candidates):
+    model = retriever.embeddings["two_tower"]
+    short = replace(model, about={**model.about, "context_items": 1})
+    embeddings = {**retriever.embeddings, "two_tower": short}
+    found = retriever_for(embeddings, retriever.coded, shop.settings()).candidates(np.arange(60))
+    recent = retriever.coded.recent(np.arange(60), 1, HALF_LIFE_DAYS)
+    expected = (recent @ retriever.coded.cooccurrence).toarray()[found["row"], found["item"]]
+    np.testing.assert_allclose(found["cooccurrence_score"], expected, rtol=1e-6)
+    assert not found["cooccurrence_score"].equals(candidates["cooccurrence_score"])

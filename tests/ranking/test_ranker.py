@@ -33,8 +33,36 @@ def test_the_same_input_gives_the_same_bytes(ranker, tmp_path):
     fit_ranker(*planted(), shop.settings()).save(tmp_path / "a")
     ranker.save(tmp_path / "b")
     load_ranker(tmp_path / "b", threads=1).save(tmp_path / "c")
-    for name in ("model.txt", "ranker.json"):
+    assert list(ranker.boosters) == ["lambdarank", "rank_xendcg", "binary"]
+    for name in (*(f"{objective}.txt" for objective in ranker.boosters), "ranker.json"):
         assert len({(tmp_path / folder / name).read_bytes() for folder in "abc"}) == 1
+
+
+def test_the_same_bytes_come_of_any_number_of_threads():
+    """Users are left out of a tree at random: in LightGBM 4.7 two threads that do so take turns as it comes."""
+    rng = np.random.default_rng(1)
+    features = pd.DataFrame(rng.random((30 * 170, 2)), columns=["noise", "wanted"], dtype=np.float32)
+    relevant, groups = (features["wanted"] > 0.8).to_numpy(np.int8), np.full(30, 170)
+    settings = shop.settings(ranker={"min_leaf": 100})
+    fitted = [fit_ranker(features, relevant, groups, settings.model_copy(update={"threads": n})) for n in (1, 2, 2, 2)]
+    told = [[booster.model_to_string() for booster in ranker.boosters.values()] for ranker in fitted]
+    assert told[0] == told[1] == told[2] == told[3]
+
+
+def test_each_model_counts_by_its_own_spread(ranker):
+    features, _, groups = planted()
+    parts = {name: booster.predict(features[list(ranker.features)]) for name, booster in ranker.boosters.items()}
+    for name, scores in parts.items():
+        by_user = scores.reshape(len(groups), -1)
+        within = (by_user - by_user.mean(axis=1, keepdims=True)).std()
+        assert ranker.about["spread"][name] == pytest.approx(within)
+    expected = sum(scores / ranker.about["spread"][name] for name, scores in parts.items())
+    np.testing.assert_allclose(ranker.score(features), expected)
+
+
+def test_one_objective_will_do():
+    settings = shop.settings(ranker={"objectives": ["binary"], "trees": 5})
+    assert list(fit_ranker(*planted(), settings).boosters) == ["binary"]
 
 
 def test_features_are_told_by_name(ranker):

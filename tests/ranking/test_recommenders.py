@@ -10,6 +10,7 @@ from nightshift.evaluation.labels import labels
 from nightshift.evaluation.metrics import by_user
 from nightshift.models.baselines import BASELINES
 from nightshift.models.recommender import COLUMNS, SOURCES, Recommender
+from nightshift.models.remembered import Remembered
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.rerank import Reranked
 from tests import shop
@@ -94,6 +95,13 @@ def test_a_shorter_list_is_the_beginning_of_a_longer_one(model, lists):
 
 
 @pytest.mark.parametrize("model", UNRULED, indirect=True)
+def test_what_is_remembered_is_what_would_be_found(model, lists):
+    once = Remembered(model, 60)
+    assert len(once.recommend(shop.snapshots()[1], USERS, 60)) > len(lists)
+    pd.testing.assert_frame_equal(once.recommend(shop.snapshots()[1], USERS, 10), lists)
+
+
+@pytest.mark.parametrize("model", UNRULED, indirect=True)
 def test_more_than_there_is_gives_all_there_is(model):
     found = model.recommend(shop.snapshots()[1], ["l00"], 1000)
     assert sorted(found["item_id"]) == sorted(shop.snapshots()[1].items.query("sellable")["item_id"])
@@ -101,6 +109,13 @@ def test_more_than_there_is_gives_all_there_is(model):
 
 def test_nobody_asked_for_is_an_empty_answer(model):
     assert model.recommend(shop.snapshots()[1], [], 10).columns.tolist() == COLUMNS
+
+
+def test_with_indexes_that_are_built_once_it_recommends_the_same():
+    model, view = shop.trained().holdout, shop.snapshots()[1]
+    indexed = model.indexed(view)
+    assert indexed.indexes.keys() == model.embeddings.keys()
+    pd.testing.assert_frame_equal(indexed.recommend(view, USERS, 10), model.recommend(view, USERS, 10))
 
 
 @pytest.mark.parametrize("model", REGISTERED, indirect=True)

@@ -15,7 +15,7 @@ def similar(request):
     if request.param == "baseline":
         return similar_items(rules, None, None)
     model = shop.trained().serving.embeddings["two_tower"]
-    return similar_items(rules, model, index_for(model, rules.coded, settings))
+    return similar_items(rules, model, index_for(model, rules.coded, settings, of_items=True))
 
 
 def test_every_item_has_similar_ones_that_can_be_sold(similar):

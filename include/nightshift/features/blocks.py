@@ -17,6 +17,7 @@ import pandas as pd
 
 from nightshift.features.snapshot import Snapshot, Versions, chain_of, partition_rows, snapshot_of, view_pairs
 from nightshift.lake import Lake
+from nightshift.lake.duck import parquet, quoted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -63,10 +64,10 @@ class Blocks:
             return
         import duckdb
 
-        files = sorted(str(file) for file in (self.folder / table / f"block={number}").glob("*.parquet"))
+        files = sorted((self.folder / table / f"block={number}").glob("*.parquet"))
         with duckdb.connect() as database:
             if files:
-                database.execute(f"create view rows as from read_parquet({files}, hive_partitioning = false)")
+                database.execute(f"create view rows as from {parquet(files, by_folder=False)}")
             else:
                 database.register("rows", self.lake.schema(table, self.versions.get(table)).empty_table())
             yield database
@@ -91,18 +92,18 @@ def split(lake: Lake, as_of: dt.date, versions: Versions, size: int, folder: Pat
             _bound(rows, folder)
             if not numbers.exists():
                 numbered = f"(row_number() over (order by user_id) - 1) // {size} as block"
-                rows.execute(f"copy (select user_id, {numbered} from rows) to '{numbers}'")
-            of_block = f"select rows.*, block from rows join '{numbers}' using (user_id)"
-            rows.execute(f"copy ({of_block}) to '{folder / table}' (format parquet, partition_by (block))")
+                rows.execute(f"copy (select user_id, {numbered} from rows) to {quoted(numbers)}")
+            of_block = f"select rows.*, block from rows join {parquet([numbers], by_folder=False)} using (user_id)"
+            rows.execute(f"copy ({of_block}) to {quoted(folder / table)} (format parquet, partition_by (block))")
     with partition_rows(lake, "user_item_features", chain, versions) as rows:
         _bound(rows, folder)
         view_pairs(rows, chain)
         gaps = "select item_id, median(mean_gap_days) as gap_days from pairs where mean_gap_days is not null group by 1"
-        rows.execute(f"copy ({gaps}) to '{folder / GAPS}'")
+        rows.execute(f"copy ({gaps}) to {quoted(folder / GAPS)}")
     return Blocks(lake, chain, versions, count, folder)
 
 
 def _bound(rows: DuckDBPyConnection, folder: Path) -> None:
     """Keep a pass within its memory; what is more lies on disk meanwhile."""
-    rows.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = '{folder / 'spill'}'")
+    rows.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = {quoted(folder / 'spill')}")
     rows.execute("set preserve_insertion_order = false")

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from nightshift.features.snapshot import INTERACTIONS, in_order
 from nightshift.lake import Lake
+from nightshift.lake.duck import parquet
 
 ROWS = 100_000  # of a frame, about; more where a user has more
 
@@ -41,9 +42,7 @@ class Histories:
         files = self.lake.files("events", [("run_date", "<=", until)], self.version)
         if not files:
             return
-        listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        rows = f"read_parquet([{listed}], hive_partitioning = true)"
-        query = f"select {', '.join(INTERACTIONS)} from {rows} where weight > 0 order by user_id"
+        query = f"select {', '.join(INTERACTIONS)} from {parquet(files)} where weight > 0 order by user_id"
         self.scratch.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = {
             "memory_limit": self.memory,

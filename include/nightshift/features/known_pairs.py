@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nightshift.config import Settings
 from nightshift.contracts.figures import connection
-from nightshift.contracts.questions import literal
 from nightshift.lake import Lake
+from nightshift.lake.duck import parquet, quoted
 from nightshift.lake.stages import open_stage, release
 
 TABLE = "user_item_features"
@@ -41,16 +41,12 @@ def known_pairs(
         with connection(folder / "spill", settings.validation.memory, settings.threads) as database:
             database.execute(f"""
                 copy (
-                    with touched as (select distinct user_id, item_id from {_parquet(came)})
-                    select * exclude (run_date) from {_parquet(layers)} semi join touched using (user_id, item_id)
+                    with touched as (select distinct user_id, item_id from {parquet(came)})
+                    select * exclude (run_date) from {parquet(layers)} semi join touched using (user_id, item_id)
                     qualify row_number() over (partition by user_id, item_id order by run_date desc) = 1
-                ) to {literal(str(folder / "known.parquet"))} (format parquet)
+                ) to {quoted(folder / "known.parquet")} (format parquet)
             """)
         yield folder / "known.parquet"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         release(lake.path(TABLE), staged)
-
-
-def _parquet(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = true)"

@@ -17,9 +17,9 @@ import xxhash
 
 from nightshift.config import Settings
 from nightshift.contracts.figures import connection
-from nightshift.contracts.questions import literal
 from nightshift.features.lineage import Plan
 from nightshift.lake import Lake, Staged
+from nightshift.lake.duck import parquet, quoted
 from nightshift.lake.reading import run_date_of
 from nightshift.lake.stages import open_stage
 
@@ -75,9 +75,11 @@ def write_neighbours(
     # Most pairs meet once, so the rest is over few.
     database.execute(
         "create temp table met as select a, b, sum(baskets)::bigint as baskets, sum(weight) as weight "
-        f"from {_parquet(counts)} group by a, b having a = b or sum(baskets) >= 2"
+        f"from {parquet(counts, by_folder=False)} group by a, b having a = b or sum(baskets) >= 2"
     )
-    ids = [item for (item,) in database.sql(f"select distinct item_id from {_parquet(items)}").fetchall()]
+    ids = [
+        item for (item,) in database.sql(f"select distinct item_id from {parquet(items, by_folder=False)}").fetchall()
+    ]
     numbers = pa.array([number_of(item) for item in ids], pa.int64())
     database.register("named", pa.table({"item_id": pa.array(ids, pa.string()), "number": numbers}))
     # By number and not by name: names are slow to sort, and only few rows need theirs. The least score that an item's
@@ -104,14 +106,10 @@ def write_neighbours(
             join named as of_item on item = of_item.number
             join named as of_neighbour on neighbour = of_neighbour.number
             order by item_id, score desc, neighbour_id
-        ) to {literal(str(file))} (format parquet, compression zstd, write_empty_file false)
+        ) to {quoted(file)} (format parquet, compression zstd, write_empty_file false)
     """)
 
 
 def number_of(item_id: str) -> int:
     """The 64-bit number by which `item_pair_counts` knows an item: Spark's xxhash64 of its name."""
     return int.from_bytes(xxhash.xxh64_digest(item_id.encode(), SEED), "big", signed=True)
-
-
-def _parquet(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(literal, files))}], hive_partitioning = false)"

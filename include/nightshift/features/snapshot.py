@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from nightshift.features.definitions import USER_ITEM, Feature
 from nightshift.features.lineage import LINEAGE, layers, load_states
 from nightshift.features.measures import ALIVE
 from nightshift.lake import Lake
+from nightshift.lake.duck import parquet
 from nightshift.runs import StepError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Snapshot:
         cooccurrence: `item_id`, `neighbour_id`, `baskets` (count), `score` (cosine, in (0, 1]), best first per item.
         gaps: `item_id`, `gap_days` (median of `mean_gap_days` over all pairs) of items that somebody has bought twice;
             None: `pairs` are all pairs, and tell.
+        lineage: what it follows from, see `lineage`; None: it is not out of the lake.
     """
 
     as_of: dt.date
@@ -50,6 +52,7 @@ class Snapshot:
     sequences: pd.DataFrame
     cooccurrence: pd.DataFrame
     gaps: pd.DataFrame | None = None
+    lineage: str | None = None
 
 
 def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> Snapshot:
@@ -62,7 +65,9 @@ def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) 
         StepError: there is no state of that day.
     """
     read = partial(partition_rows, lake, versions=versions)
-    return snapshot_of(chain_of(lake, as_of, versions), read)
+    found = snapshot_of(chain_of(lake, as_of, versions), read)
+    recorded = {state.run_date: state.lineage for state in load_states(lake, (versions or {}).get(LINEAGE))}
+    return replace(found, lineage=recorded[as_of])
 
 
 def chain_of(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> tuple[dt.date, ...]:
@@ -138,8 +143,7 @@ def partition_rows(
     files = lake.files(table, [("run_date", "in", list(days))], version)
     with duckdb.connect() as database:
         if files:
-            listed = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            database.execute(f"create view rows as from read_parquet([{listed}], hive_partitioning = true)")
+            database.execute(f"create view rows as from {parquet(files)}")
         else:
             database.register("rows", lake.schema(table, version).empty_table())
         yield database

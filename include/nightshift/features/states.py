@@ -65,7 +65,7 @@ def stage_states(
     tables = feature_tables(settings)
 
     def stage(plan: Plan, name: str, frame: DataFrame) -> Staged:
-        staged = lake.stage(frame, tables[name], plan.targets)
+        staged = lake.stage(engine.named(frame), tables[name], plan.targets)
         log.info("build_features: %s as of %s is staged", name, ", ".join(map(str, plan.targets)))
         return staged
 

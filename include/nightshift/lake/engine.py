@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def caching() -> Iterator[Cached]:
     kept = []
 
     def cached(frame: DataFrame) -> DataFrame:
-        kept.append(frame.persist())
+        kept.append(named(frame).persist())
         return kept[-1]
 
     try:
@@ -72,6 +73,16 @@ def caching() -> Iterator[Cached]:
     finally:
         for frame in kept:
             frame.unpersist()
+
+
+def named(frame: DataFrame) -> DataFrame:
+    """The same rows by a name of the session, until that ends: Spark analyses the frame once, not with all upon it.
+
+    An `Observation` of the frame is not told of them.
+    """
+    name = f"frame_{uuid.uuid4().hex}"
+    frame.createTempView(name)
+    return frame.sparkSession.table(name)
 
 
 @contextlib.contextmanager

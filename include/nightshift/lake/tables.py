@@ -76,3 +76,21 @@ ingest_counts_table = Table(
         "content": "string",  # identity of the kept events, whatever their order and files
     },
 )
+
+exposures_table = Table(
+    "exposures",  # by the business day on which a list was shown
+    {
+        "exposure_id": "string",
+        "shown_at": "timestamp",
+        "user_id": "string",
+        "surface": "string",
+        "channel": "string",  # whose run was answered from
+        "list_run_date": "date",  # of that run
+        "list_run_id": "string",
+        "experiments": "array<struct<experiment:string,variant:string,propensity:double>>",  # NULL: was asked for
+        "holdouts": "array<string>",  # layers whose experiments the user is kept out of; global: of all
+        "overridden": "boolean",  # a tester asked for a variant: it counts nowhere
+        "items": "array<struct<item_id:string,position:int>>",  # from 1; NULL where the run is gone
+        "request_id": "string",
+    },
+)

@@ -1,7 +1,8 @@
 """The lists of all users, block by block: in bounded memory, by as many processes as there are cores, and resumable.
 
-A block's lists are a file of their own until all are there, so that a step that was killed goes on where it was. The
-files go by what they were made from: another model, other features, other settings or code, and all are made anew.
+A block's lists, and whatever else is made of it, are files of their own until all are there, so that a step that was
+killed goes on where it was. The files go by what they were made from: another model, other features, other settings or
+code, and all are made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ from nightshift.ranking.ranker import cores
 
 log = logging.getLogger("nightshift.ranking")
 
-Maker = Callable[[Snapshot], pa.Table]
-"""The lists of a snapshot's users, by user and rank."""
+Maker = Callable[[Snapshot], Mapping[str, pa.Table]]
+"""What is made of a snapshot's users, by its name: `lists`, by user and rank, and more."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _maker: Maker | None = None
@@ -38,25 +39,30 @@ _maker: Maker | None = None
 
 @dataclass(frozen=True)
 class Batch:
-    """Blocks whose lists are made into `folder`, a file each.
+    """Blocks whose lists are made into `folder`, a folder for each kind of table with a file a block.
 
     Attributes:
-        make: gives what makes the lists; called once a process, so it and what it holds can be sent to one.
+        make: gives what makes the tables; called once a process, so it and what it holds can be sent to one.
+        names: of the tables that it makes.
     """
 
     blocks: Blocks
     folder: Path
     make: Callable[[], Maker]
+    names: Sequence[str]
 
-    def run(self, processes: int = 0) -> list[Path]:
-        """Make what is missing. Returns the files, by block.
+    def run(self, processes: int = 0) -> dict[str, list[Path]]:
+        """Make what is missing. Returns each table's files, by block.
 
         Args:
             processes: at once; 0: one a core, as far as there are blocks. One works here, with all threads; of several
                 each has one thread.
         """
-        files = [self.folder / f"{number:06d}.parquet" for number in range(len(self.blocks))]
-        missing = [number for number, file in enumerate(files) if not file.exists()]
+        for name in self.names:
+            (self.folder / name).mkdir(exist_ok=True)
+        numbers = range(len(self.blocks))
+        files = [{name: self.folder / name / f"{number:06d}.parquet" for name in self.names} for number in numbers]
+        missing = [number for number in numbers if not all(file.exists() for file in files[number].values())]
         if len(missing) < len(files):
             log.info("infer: %d of %d blocks are there already", len(files) - len(missing), len(files))
         processes = min(processes or cores(), len(missing))
@@ -64,7 +70,7 @@ class Batch:
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             with _environment(ONE_THREAD), ProcessPoolExecutor(processes, context, _start, (self.make,)) as pool:
-                work = {pool.submit(_lists_of, self.blocks, number, files[number]): number for number in missing}
+                work = {pool.submit(_tables_of, self.blocks, number, files[number]): number for number in missing}
                 try:
                     for done in as_completed(work):
                         progress.tell(done.result())
@@ -74,8 +80,8 @@ class Batch:
         else:
             _start(self.make)
             for number in missing:
-                progress.tell(_lists_of(self.blocks, number, files[number]))
-        return files
+                progress.tell(_tables_of(self.blocks, number, files[number]))
+        return {name: [of_block[name] for of_block in files] for name in self.names}
 
 
 def folder_for(parent: Path, made_from: Mapping[str, Any]) -> Path:
@@ -102,13 +108,15 @@ def _start(make: Callable[[], Maker]) -> None:
     _maker = make()
 
 
-def _lists_of(blocks: Blocks, number: int, file: Path) -> int:
-    """Make a block's file, whole or not at all. Returns how many users it is of."""
+def _tables_of(blocks: Blocks, number: int, files: Mapping[str, Path]) -> int:
+    """Make a block's files, each whole or not at all. Returns how many users they are of."""
     assert _maker
     snapshot = blocks.block(number)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(_maker(snapshot), partial)
-    partial.replace(file)
+    made = _maker(snapshot)
+    for name, file in files.items():
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        pq.write_table(made[name], partial)
+        partial.replace(file)
     return len(snapshot.users)
 
 

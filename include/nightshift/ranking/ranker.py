@@ -1,6 +1,10 @@
 """The ranker: gradient-boosted trees that put a user's candidates in order.
 
-LambdaMART: Burges (2010), From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82.
+A model for each objective, and the sum of their scores, each by its own spread within a user: they err differently.
+
+lambdarank    LambdaMART: Burges (2010), From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82
+rank_xendcg   XE-NDCG-MART: Bruch (2021), An alternative cross entropy loss for learning-to-rank, arXiv:1911.09798
+binary        the log-odds that the candidate comes true: logistic regression by trees
 """
 
 from __future__ import annotations
@@ -33,9 +37,12 @@ with contextlib.ExitStack() as _without_sklearn:  # its import takes longer than
 
 @dataclass(frozen=True)
 class Ranker:
-    """A fitted model, and the names of its features in their order."""
+    """The fitted models by objective, and the names of their features in their order.
 
-    booster: lgb.Booster
+    `about["spread"]` holds, by objective, the standard deviation of its scores within a user's candidates.
+    """
+
+    boosters: dict[str, lgb.Booster]
     features: tuple[str, ...]
     about: dict[str, Any]
 
@@ -49,18 +56,23 @@ class Ranker:
         if missing:
             raise ModelFileError(f"the ranker needs {', '.join(missing)}; there are {', '.join(features.columns)}")
         matrix = features[list(self.features)].to_numpy(dtype=np.float32)
-        return np.asarray(self.booster.predict(matrix, num_threads=self.about["threads"] or cores()))
+        threads, spread = self.about["threads"] or cores(), self.about["spread"]
+        found = np.zeros(len(matrix))
+        for objective, booster in self.boosters.items():
+            found += np.asarray(booster.predict(matrix, num_threads=threads)) / spread[objective]
+        return found
 
     def importance(self) -> dict[str, float]:
-        """Share of the loss that splits on each feature have taken away, the greatest first."""
-        gain = self.booster.feature_importance("gain")
-        order = np.argsort(-gain, kind="stable")
-        return {self.features[i]: round(float(gain[i] / max(gain.sum(), 1e-9)), 6) for i in order}
+        """Share of the loss that splits on each feature have taken away, the greatest first; mean of the models."""
+        gains = [booster.feature_importance("gain") for booster in self.boosters.values()]
+        share = np.mean([gain / max(gain.sum(), 1e-9) for gain in gains], axis=0)
+        return {self.features[i]: round(float(share[i]), 6) for i in np.argsort(-share, kind="stable")}
 
     def save(self, folder: Path) -> None:
-        """Write `model.txt` and `ranker.json`."""
+        """Write `<objective>.txt` for each, and `ranker.json`."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model.txt").write_text(self.booster.model_to_string(), encoding="utf-8")
+        for objective, booster in self.boosters.items():
+            (folder / f"{objective}.txt").write_text(booster.model_to_string(), encoding="utf-8")
         about = {name: value for name, value in self.about.items() if name != "threads"}
         value = {**about, "features": list(self.features), "importance": self.importance()}
         (folder / "ranker.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -79,10 +91,35 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
     """
     if not len(groups):
         raise NothingToLearnError("no user got any candidate after the ranker's cut-off, so there is no order to learn")
+    matrix, config = features.to_numpy(dtype=np.float32), settings.ranker
+    boosters: dict[str, lgb.Booster] = {}
+    spread: dict[str, float] = {}
+    for objective in config.objectives:
+        data = lgb.Dataset(matrix, relevant, group=groups, feature_name=list(features.columns), free_raw_data=True)
+        fitted = lgb.train(_parameters(objective, settings), data, num_boost_round=config.trees)
+        boosters[objective] = booster = lgb.Booster(model_str=fitted.model_to_string())
+        spread[objective] = _spread(
+            np.asarray(booster.predict(matrix, num_threads=settings.threads or cores())), groups
+        )
+    about = {
+        "kind": "+".join(boosters),
+        "settings": config.model_dump(mode="json"),
+        "spread": spread,
+        "seed": settings.seed,
+        "users": len(groups),
+        "rows": len(relevant),
+        "definitions": pinned(all_features(settings)),
+        "relevant": int(relevant.sum()),
+        "made_by": {"code": code_version(), "lightgbm": lgb.__version__},
+        "threads": settings.threads,
+    }
+    return Ranker(boosters, tuple(features.columns), about)
+
+
+def _parameters(objective: str, settings: Settings) -> dict[str, Any]:
     config = settings.ranker
-    parameters = {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": settings.evaluation.k + 10,
+    found = {
+        "objective": objective,
         "learning_rate": config.learning_rate,
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.min_leaf,
@@ -94,26 +131,19 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         "seed": settings.seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": settings.threads or cores(),
+        "num_threads": 1,  # threads race for the random numbers of bagging by query, as of LightGBM 4.7
         "verbosity": -1,
     }
-    names = list(features.columns)
-    data = lgb.Dataset(
-        features.to_numpy(dtype=np.float32), relevant, group=groups, feature_name=names, free_raw_data=True
-    )
-    booster = lgb.train(parameters, data, num_boost_round=config.trees)
-    about = {
-        "kind": "lambdarank",
-        "settings": config.model_dump(mode="json"),
-        "seed": settings.seed,
-        "users": len(groups),
-        "rows": len(relevant),
-        "definitions": pinned(all_features(settings)),
-        "relevant": int(relevant.sum()),
-        "made_by": {"code": code_version(), "lightgbm": lgb.__version__},
-        "threads": settings.threads,
-    }
-    return Ranker(lgb.Booster(model_str=booster.model_to_string()), tuple(names), about)
+    if objective == "lambdarank":
+        found["lambdarank_truncation_level"] = settings.evaluation.k + 10
+    return found
+
+
+def _spread(scores: np.ndarray, groups: np.ndarray) -> float:
+    """Standard deviation of scores around the mean of their group; 1 where they do not differ."""
+    of = np.repeat(np.arange(len(groups)), groups)
+    mean = np.bincount(of, scores) / groups
+    return float(np.sqrt(np.mean((scores - mean[of]) ** 2))) or 1.0
 
 
 def load_ranker(folder: Path, threads: int = 0) -> Ranker:
@@ -121,15 +151,18 @@ def load_ranker(folder: Path, threads: int = 0) -> Ranker:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ModelFileError: the two files do not fit each other.
+        ModelFileError: the files do not fit each other.
     """
     about = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
     features: Sequence[str] = about.pop("features")
     about.pop("importance")
-    booster = lgb.Booster(model_str=(folder / "model.txt").read_text(encoding="utf-8"))
-    if booster.feature_name() != list(features):
-        raise ModelFileError(f"{folder}: ranker.json names {list(features)}, model.txt {booster.feature_name()}")
-    return Ranker(booster, tuple(features), {**about, "threads": threads})
+    boosters: dict[str, lgb.Booster] = {}
+    for objective in about["spread"]:
+        file = folder / f"{objective}.txt"
+        boosters[objective] = booster = lgb.Booster(model_str=file.read_text(encoding="utf-8"))
+        if booster.feature_name() != list(features):
+            raise ModelFileError(f"{folder}: ranker.json names {list(features)}, {file.name} {booster.feature_name()}")
+    return Ranker(boosters, tuple(features), {**about, "threads": threads})
 
 
 def cores() -> int:

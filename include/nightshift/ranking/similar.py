@@ -11,12 +11,15 @@ from nightshift.models.rows import top_of_rows
 from nightshift.ranking.rerank import Rules
 from nightshift.retrieval.index import ItemIndex, rows_of
 
+SIMILAR_BY = "two_tower"
+"""The model by whose vectors items are alike: they are of one length."""
+
 
 def similar_items(rules: Rules, model: VectorModel | None, index: ItemIndex | None) -> pd.DataFrame:
     """The items most like each item, as many as the settings say, only such as may be in a list.
 
     Args:
-        model, index: both, or none where a baseline serves; the vectors are of one length.
+        model, index: both, or none where a baseline serves; of `SIMILAR_BY`.
 
     Returns:
         item_id (every item, sorted), rank (int32 from 1), similar_id, score (float64, falling with rank).
@@ -45,4 +48,4 @@ def _near(rules: Rules, model: VectorModel, index: ItemIndex, k: int) -> Entries
     found, score = index.search(model.item_vectors()[1][places[known]], k + len(rules.settings.banned))
     item = rows_of(index, rules.coded.items)[found].ravel()
     keep = (item >= 0) & rules.allowed[item]
-    return Entries.of(np.repeat(known, found.shape[1])[keep], item[keep], score.ravel()[keep], "two_tower")
+    return Entries.of(np.repeat(known, found.shape[1])[keep], item[keep], score.ravel()[keep], SIMILAR_BY)

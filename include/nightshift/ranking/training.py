@@ -7,7 +7,8 @@
 
 The ranker learns from candidates that knew nothing after T1, and labels of (T1, T0]. The tested model knows nothing
 after T0. The serving model differs from it by the vectors' refresh to R only: the two-tower model goes on from the one
-before, the graph filter, which takes seconds, is fitted anew.
+before, the graph filter, which takes seconds, is fitted anew. The first two-tower fit may itself go on from one of a
+night before, as that was at its own T1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from nightshift.models.fitting import Curve, Interactions, NothingToLearnError, 
 from nightshift.models.graph_model import fit_graph
 from nightshift.models.nearest import VectorModel
 from nightshift.models.rows import find
-from nightshift.models.two_tower import TwoTower
+from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.calibration import fit_calibration
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
@@ -40,6 +41,8 @@ log = logging.getLogger("nightshift.ranking")
 
 CALIBRATED_USERS, CALIBRATED_ENTRIES = 5000, 100
 
+EARLY = "early"  # the folder, in a model's, of what later nights' first fits may go on from
+
 Audit = Callable[[pd.DataFrame, pd.DataFrame], None]  # of rows (user, item, label) and their features
 
 
@@ -48,12 +51,14 @@ class Trained:
     """What a night has learnt.
 
     Attributes:
+        early: the two-tower model as of the ranker's cut-off: the one to go on from on later nights.
         holdout: known to the test cut-off: the one to test.
         serving: known to the run date: the one to serve.
         curves: name -> (step, value) pairs.
         seconds: of each part.
     """
 
+    early: TwoTower
     holdout: TwoStage
     serving: TwoStage
     curves: dict[str, Curve]
@@ -62,24 +67,37 @@ class Trained:
     def calibrated(self, snapshot: Snapshot, happened: pd.DataFrame, settings: Settings) -> Trained:
         """Learn what scores mean: from lists as of the test cut-off for users who came back and who did not.
 
+        The holdout keeps the indexes that these were made with, for the test that follows.
+
         Args:
             snapshot: as of T0.
             happened: user_id, item_id that came together in (T0, R].
         """
         known = snapshot.users["user_id"].to_numpy(dtype=object)
         users = np.sort(np.random.default_rng(settings.seed).permutation(known)[:CALIBRATED_USERS])
-        lists = self.holdout.recommend(snapshot, users.tolist(), CALIBRATED_ENTRIES)
+        holdout = self.holdout.indexed(snapshot)
+        lists = holdout.recommend(snapshot, users.tolist(), CALIBRATED_ENTRIES)
         found = fit_calibration(lists, happened, settings.evaluation.test_days, settings.seed)
         told = "nothing came true" if found is None else f"expected calibration error {found.about['ece']:.4f}"
         log.info("calibration: %d users, %d entries: %s", len(users), len(lists), told)
-        return replace(
-            self, holdout=replace(self.holdout, calibration=found), serving=replace(self.serving, calibration=found)
-        )
+        serving = replace(self.serving, calibration=found)
+        return replace(self, holdout=replace(holdout, calibration=found), serving=serving)
 
     def save(self, folder: Path) -> None:
-        """Write a folder an embedding, the same under `holdout/`, and `ranker/`."""
+        """Write a folder an embedding, the same under `holdout/`, `ranker/`, and the two-tower model of `early/`."""
         self.serving.save(folder)
         save_embeddings(self.holdout.embeddings, folder / FOLDERS["holdout"])
+        save_embeddings({TwoTower.kind: self.early}, folder / EARLY)
+
+
+def load_early(folder: Path) -> TwoTower:
+    """The two-tower model as of the ranker's cut-off, of a folder that `Trained.save` wrote.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ModelFileError: its files do not fit each other or this code.
+    """
+    return load_two_tower(folder / EARLY / TwoTower.kind)
 
 
 def train_two_stage(
@@ -89,6 +107,7 @@ def train_two_stage(
     settings: Settings,
     audit: Audit | None = None,
     folder: Path | None = None,
+    warm_start: TwoTower | None = None,
 ) -> Trained:
     """Fit, refresh and rank, as the picture above.
 
@@ -98,13 +117,15 @@ def train_two_stage(
         ranker_labels: user_id, item_id that came together in (T1, T0].
         audit: is given the ranker's rows before it learns from them, and raises if they are not good enough.
         folder: for the checkpoints of the fits: see `fit`.
+        warm_start: what the first fit goes on from; it knows nothing after T1. See `models.warm_start`.
 
     Raises:
         NothingToLearnError: the history before R is too short.
+        ValueError: the warm start has learnt from days after T1.
     """
     early = snapshots[0]
     clock = _Clock()
-    fits = _fits(snapshots, interactions, settings, folder)
+    fits = _fits(snapshots, interactions, settings, folder, warm_start)
     first, curve = next(fits)
     clock.lap("two_tower")
     graphs = [fit_graph(snapshot, settings) for snapshot in snapshots]
@@ -116,25 +137,35 @@ def train_two_stage(
     holdout = TwoStage({"graph_filter": graphs[1], "two_tower": tested}, ranker, settings.candidates, settings)
     served = replace(holdout, embeddings={"graph_filter": graphs[2], "two_tower": serving})
     curves = {"two_tower_loss": curve, "holdout_refresh_loss": tested_curve, "serving_refresh_loss": serving_curve}
-    return Trained(holdout, served, curves, clock.seconds)
+    return Trained(first, holdout, served, curves, clock.seconds)
 
 
-def follow(snapshots: Sequence[Snapshot], interactions: Interactions, settings: Settings, folder: Path) -> None:
+def follow(
+    snapshots: Sequence[Snapshot],
+    interactions: Interactions,
+    settings: Settings,
+    folder: Path,
+    warm_start: Callable[[], TwoTower | None],
+) -> None:
     """What every process but the first does of `train_two_stage`: its share of each fit, until the first has ended.
 
-    The arguments are those of the first.
+    The arguments are those of the first, but for `warm_start`: it is called when the first has fetched its own.
     """
-    fits = _fits(snapshots, interactions, settings, folder)
+    fits = None
     while processes.agreed(0.0):
+        fits = fits or _fits(snapshots, interactions, settings, folder, warm_start())
         with contextlib.suppress(NothingToLearnError):  # the first says so
             next(fits)
 
 
 def _fits(
-    snapshots: Sequence[Snapshot], interactions: Interactions, settings: Settings, folder: Path | None
+    snapshots: Sequence[Snapshot],
+    interactions: Interactions,
+    settings: Settings,
+    folder: Path | None,
+    model: TwoTower | None,
 ) -> Iterator[tuple[TwoTower, Curve]]:
-    """The two-tower model as of each day, refreshed from the one before."""
-    model = None
+    """The two-tower model as of each day, refreshed from the one before; the first from `model`, if there is one."""
     for snapshot in snapshots:
         if processes.rank() == 0:
             processes.agreed(1.0)  # the others may go on

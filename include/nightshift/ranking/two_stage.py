@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +62,12 @@ class TwoStage:
         """The last day it has learnt from."""
         return max(model.as_of for model in self.embeddings.values())
 
+    def indexed(self, snapshot: Snapshot) -> TwoStage:
+        """With indexes over what the snapshot can sell: built once, for whatever it will be asked about it."""
+        coded = Coded(snapshot)
+        indexes = {source: index_for(model, coded, self.settings) for source, model in self.embeddings.items()}
+        return replace(self, indexes=indexes)
+
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`. The snapshot may be newer than the model."""
         coded = Coded(snapshot)
@@ -95,9 +101,13 @@ def retriever_for(
     counts: Candidates | None = None,
     indexes: Mapping[str, ItemIndex] | None = None,
 ) -> Retriever:
-    """The sources over a snapshot; indexes that are not given are built."""
+    """The sources over a snapshot; indexes that are not given are built.
+
+    Co-occurrence starts from as many recent items as the two-tower model was fitted to read, whatever the settings say
+    by now: the ranker has learnt from such candidates.
+    """
     indexes = indexes or {source: index_for(model, coded, settings) for source, model in embeddings.items()}
-    context = min(settings.two_tower.context_items, settings.features.sequence_length)
+    context = embeddings["two_tower"].about["context_items"]
     return Retriever(coded, embeddings, indexes, counts or settings.candidates, context)
 
 

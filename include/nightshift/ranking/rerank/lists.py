@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,7 @@ import pandas as pd
 from nightshift.config.settings import Lists
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import COLUMNS, Recommender
+from nightshift.models.recommender import COLUMNS, Around
 from nightshift.ranking.rerank.diversity import worth
 from nightshift.ranking.rerank.exact import settled
 from nightshift.ranking.rerank.greedy import Slate, fill
@@ -27,29 +25,16 @@ PINNED, EXPOSURE, TRENDING = "pinned", "exposure", "trending"
 
 
 @dataclass(frozen=True)
-class Reranked:
-    """A model whose lists keep the rules: what readers get, and what the rules cost can be measured on it."""
+class Reranked(Around):
+    """A model whose lists keep the rules, which are the configuration's: what readers get."""
 
-    model: Recommender
     settings: Lists
     candidates: int = CANDIDATES
-
-    @property
-    def kind(self) -> str:
-        return self.model.kind
-
-    @property
-    def as_of(self) -> dt.date | None:
-        return self.model.as_of
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`; the rules' order, not the score's."""
         found = self.model.recommend(snapshot, user_ids, max(self.candidates, k))
         return rerank(found, snapshot, self.settings.model_copy(update={"size": k}))
-
-    def save(self, folder: Path) -> None:
-        """Write the model; the rules are the configuration's."""
-        self.model.save(folder)
 
 
 def rerank(lists: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> pd.DataFrame:

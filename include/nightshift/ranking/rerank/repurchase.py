@@ -23,11 +23,11 @@ def held_back(snapshot: Snapshot, rule: AlreadyBought) -> np.ndarray:
     if rule.mode != "wait":
         return np.full(len(pairs), rule.mode == "drop")
     gap = pairs["mean_gap_days"].astype(np.float64)
-    gap = gap.fillna(pairs["item_id"].map(_typical(snapshot)))
+    gap = gap.fillna(pairs["item_id"].map(typical_gaps(snapshot)))
     return ~(pairs["days_since_last"] >= (rule.factor * gap).round(DIGITS)).to_numpy(dtype=bool)
 
 
-def _typical(snapshot: Snapshot) -> pd.Series:
+def typical_gaps(snapshot: Snapshot) -> pd.Series:
     """Each item's median gap, by item_id."""
     if snapshot.gaps is not None:
         return snapshot.gaps.set_index("item_id")["gap_days"]
