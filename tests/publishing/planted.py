@@ -6,12 +6,13 @@ import datetime as dt
 import functools
 import itertools
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightshift.publishing.lists import Lists, load_lists
+from nightshift.publishing.lists import HISTORIES, SEGMENTS, Lists, load_lists
 from nightshift.publishing.manifest import Manifest, Model, Run
 from nightshift.publishing.pointer import Move, make_live
 from nightshift.publishing.publish import Origin, publish_run
@@ -34,7 +35,7 @@ def day(number: int) -> dt.date:
 
 
 def write_lists(folder: Path, mark: str = "a", users: tuple[str, ...] = USERS) -> Path:
-    """A night's `lists` folder: every user has the items in order, rank 1 first."""
+    """A night's `lists` folder: every user has the items in order, rank 1 first. No segments, and no histories."""
     folder.mkdir(parents=True, exist_ok=True)
     rank = range(1, len(ITEMS) + 1)
     score = [1 / n for n in rank]
@@ -69,13 +70,47 @@ def write_lists(folder: Path, mark: str = "a", users: tuple[str, ...] = USERS) -
         pq.write_table(
             pa.table({column: list(values) for column, values in columns.items()}), folder / f"{name}.parquet"
         )
+    for name, schema in (("segments", SEGMENTS), ("histories", HISTORIES)):
+        pq.write_table(schema.empty_table().drop_columns("title"), folder / f"{name}.parquet")
     return folder
+
+
+def write_more(folder: Path, segments: Sequence[str], bought: Mapping[str, Sequence[tuple[str, dt.date, int]]]) -> Path:
+    """Into a night's `lists` folder: a list for each segment (`country:France`), its items in the reverse order; what
+    users bought; and the items' kinds.
+    """
+    entry = {"source": "trending", "reason": "Popular this month"}
+    rows = [
+        dict(zip(("attribute", "value"), segment.split(":", 1), strict=True))
+        | {"rank": rank, "item_id": item, "score": 1 / rank, **entry}
+        for segment in segments
+        for rank, item in enumerate(reversed(ITEMS), 1)
+    ]
+    untitled = pa.schema([field for field in SEGMENTS if field.name != "title"])
+    pq.write_table(pa.Table.from_pylist(rows, untitled), folder / "segments.parquet")
+    untitled = pa.schema([field for field in HISTORIES if field.name != "title"])
+    rows = [dict(zip(untitled.names, (user, *one), strict=True)) for user, of in sorted(bought.items()) for one in of]
+    pq.write_table(pa.Table.from_pylist(rows, untitled), folder / "histories.parquet")
+    items = pq.read_table(folder / "items.parquet", partitioning=None)
+    kinds = pa.array([f"kind {number}" for number in range(len(ITEMS) - 1)] + [None])
+    pq.write_table(items.append_column("kind", kinds), folder / "items.parquet")
+    return folder
+
+
+_planted = tempfile.TemporaryDirectory(prefix="planted-lists-")  # for as long as the tests run
 
 
 @functools.cache
 def planted_lists(mark: str = "a", users: tuple[str, ...] = USERS) -> Lists:
-    with tempfile.TemporaryDirectory() as folder:
-        return load_lists(write_lists(Path(folder), mark, users))
+    return load_lists(write_lists(Path(tempfile.mkdtemp(dir=_planted.name)), mark, users))
+
+
+def publish_lists(storage: Storage, date: dt.date, run_id: str, lists: Lists, shards: int = 2) -> Manifest:
+    """Publish these lists for `home`, live or not."""
+    with tempfile.TemporaryDirectory() as work:
+        return publish_run(
+            storage, "home", date, run_id, lists, ORIGIN, shards=shards, item_shards=1, now=NOW, work=Path(work)
+        )
 
 
 def publish(
@@ -84,7 +119,16 @@ def publish(
     """Publish planted lists, live or not."""
     with tempfile.TemporaryDirectory() as work:
         return publish_run(
-            storage, surface, date, run_id, planted_lists(mark), ORIGIN, shards=shards, now=NOW, work=Path(work)
+            storage,
+            surface,
+            date,
+            run_id,
+            planted_lists(mark),
+            ORIGIN,
+            shards=shards,
+            item_shards=1,
+            now=NOW,
+            work=Path(work),
         )
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from moto.s3 import models
 from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 from nightshift.publishing.storage import Storage, open_storage
 
 BUCKET = "published-lists"
+ACCOUNT = "123456789012"  # whose the server thinks we are
 
 
 def one_at_a_time(put: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,11 +43,23 @@ def s3_endpoint() -> Iterator[str]:
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
         environment.setenv("AWS_CONFIG_FILE", "/dev/null")
         environment.setattr(S3Response, "put_object", one_at_a_time(S3Response.put_object))
+        environment.setattr(models, "S3_UPLOAD_PART_MIN_SIZE", 1)
         server.start()
         host, port = server.get_host_and_port()
         boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket=BUCKET)
         yield f"http://{host}:{port}"
         server.stop()
+
+
+def inside(prefix: str) -> dict[str, bytes]:
+    """What lies in the S3 server under `prefix`, by key without it: not as it answers, but as it is."""
+    keys = models.s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys
+    return {key.removeprefix(prefix): found.value for key, found in keys.items() if key.startswith(prefix)}
+
+
+def put_inside(prefix: str, objects: Mapping[str, bytes]) -> None:
+    for key, body in objects.items():
+        models.s3_backends[ACCOUNT]["aws"].put_object(BUCKET, prefix + key, body)
 
 
 @pytest.fixture(params=["file", "s3"])

@@ -57,7 +57,8 @@ def test_a_manifest_names_what_made_the_run_and_all_its_files(storage: Storage, 
     assert text["model"] == {"name": "nightshift-recommender", "version": "7", "kind": "two_stage"}
     assert text["counts"] == {"users": 4, "items": 4, "lists": 8, "entries": 16}
     assert text["code"] == "0.1.0+abc"
-    assert set(text["files"]) == {f"parts/part-{n:05}.lmdb" for n in range(3)} | {"lists.parquet", "similar.parquet"}
+    of_users = {name for n in range(3) for name in (f"parts/part-{n:05}.lmdb", f"lists/part-{n:05}.parquet")}
+    assert set(text["files"]) == of_users | {"items/part-00000.lmdb", "similar.parquet"}
     for file in manifest.files.values():
         storage.download(manifest.folder + file.path, tmp_path / "file")
         body = (tmp_path / "file").read_bytes()
@@ -159,7 +160,7 @@ def test_lists_that_cannot_be_published_are_refused_with_the_file_and_the_reason
     column = [float("nan"), *table["score"].to_pylist()[1:]]
     pq.write_table(table.set_column(table.column_names.index("score"), "score", [column]), folder / "lists.parquet")
     with pytest.raises(StepError, match="a score is nan"):
-        load_lists(folder)
+        list(load_lists(folder).users())
     pq.write_table(table, folder / "lists.parquet")
     popular = pq.read_table(folder / "popular.parquet")
     pq.write_table(popular.slice(0, 0), folder / "popular.parquet")

@@ -11,6 +11,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from nightshift.publishing import records, shards
 from nightshift.publishing.shards import open_shard, write_shard
 
 RECORDS = [(b"u:%05d" % number, b"value %d " % number * (number % 400)) for number in range(2_000)]
@@ -58,3 +59,24 @@ def test_a_file_that_is_no_shard_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.lmdb").write_bytes(b"not an LMDB file" * 1000)
     with pytest.raises(lmdb.Error):
         open_shard(tmp_path / "a.lmdb")
+
+
+def test_records_after_a_key_begin_with_the_next(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.lmdb", RECORDS)
+    shard = open_shard(tmp_path / "a.lmdb")
+    assert list(shard.pairs()) == RECORDS
+    assert list(shard.pairs(b"u:01998")) == RECORDS[-1:]
+    assert list(shard.pairs(b"u:019980")) == RECORDS[-1:]
+    assert list(shard.pairs(RECORDS[-1][0])) == []
+
+
+@pytest.mark.parametrize("stretch", [1, 1000, 10**9])
+def test_the_content_hash_is_of_all_records_whatever_the_stretches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int
+) -> None:
+    for number in range(3):
+        write_shard(tmp_path / f"{number}.lmdb", RECORDS[number:100:3])
+    monkeypatch.setattr(shards, "STRETCH_BYTES", stretch)
+    paths = [tmp_path / f"{number}.lmdb" for number in range(3)]
+    assert shards.content_hash(paths) == records.content_hash(RECORDS[:100])
+    assert [len(open_shard(path)) for path in paths] == [34, 33, 33], "nothing is left open"

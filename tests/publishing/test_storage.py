@@ -9,7 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from nightshift.config.settings import Store
-from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, open_storage
+from nightshift.publishing.storage import (
+    ConflictError,
+    NotThereError,
+    Storage,
+    StoreError,
+    open_storage,
+    sha256_of,
+)
 
 
 def test_what_is_written_is_read(storage: Storage) -> None:
@@ -36,7 +43,7 @@ def test_a_list_names_the_keys_of_one_folder_at_any_depth(storage: Storage) -> N
 
 def test_a_file_goes_there_and_back(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(b"\x00\xff" * 100_000)
-    storage.upload(tmp_path / "there", "files/x.bin")
+    storage.upload(tmp_path / "there", "files/x.bin", sha256_of(tmp_path / "there"))
     storage.download("files/x.bin", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
     local = storage.local("files/x.bin")
@@ -105,10 +112,11 @@ def test_deleting_is_idempotent_and_keeps_to_its_folder(storage: Storage) -> Non
 def test_a_file_store_shows_no_half_written_file(tmp_path: Path) -> None:
     storage = open_storage(tmp_path.as_uri())
     with pytest.raises(StoreError, match="No such file"):
-        storage.upload(tmp_path / "source", "runs/a")
+        storage.upload(tmp_path / "source", "runs/a", "0")
     (tmp_path / "runs" / ".a.killed.partial").write_bytes(b"half")
     assert storage.list("runs/") == []
     assert not storage.exists("runs/a")
+    assert [write.key for write in storage.unfinished("")] == ["runs/a"]
 
 
 def test_no_key_leads_out_of_a_file_store(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from nightshift.config import Settings
 from nightshift.publishing.layout import MANIFEST, run_folder
 
+FORMAT = 2
+PARTS, ITEMS, LISTS = "parts/", "items/", "lists"  # how a manifest's names of files begin
+
 
 class Record(BaseModel):
     """JSON in the store. Fields that a later release adds are passed over."""
@@ -56,14 +59,16 @@ class Manifest(Record):
     Attributes:
         content_hash: sha256 over the records in key order: the same lists have the same hash, whatever the run's
             id, its time, and how many shards it has.
-        files: by name: `lists.parquet`, `similar.parquet`, `parts/part-00000.lmdb` and so on.
+        files: by name: `parts/part-00000.lmdb` (records of users) and `items/part-00000.lmdb` (all others) and so on,
+            `lists/part-00000.parquet` (rows of the same users), `similar.parquet`. In format 1 the records of items lay
+            among those of users, and all users' rows in `lists.parquet`.
         counts: `users` with a list, `items` known, `lists` of any kind, `entries` in the users' lists.
         tables: the Delta version of every input table, as it was read.
         code: the release, with a hash of its source.
         config: a hash of every setting.
     """
 
-    format: int = 1
+    format: int = FORMAT
     surface: str
     run_date: dt.date
     run_id: str
@@ -86,9 +91,23 @@ class Manifest(Record):
         return Run(run_date=self.run_date, run_id=self.run_id, manifest=key, content_hash=self.content_hash)
 
     @property
+    def user_shards(self) -> list[File]:
+        """The files of the users' records, in the order that `shard_of` counts in."""
+        return self.files_in(PARTS)
+
+    @property
+    def item_shards(self) -> list[File]:
+        """The files of all other records, in the same order."""
+        return self.files_in(ITEMS) or self.user_shards
+
+    @property
     def shards(self) -> list[File]:
-        """The record files, in the order that `shard_of` counts in."""
-        return [self.files[name] for name in sorted(self.files) if name.startswith("parts/")]
+        """All files of records, by name: first those of the items, which every reader needs."""
+        return self.files_in(ITEMS) + self.user_shards
+
+    def files_in(self, folder: str) -> list[File]:
+        """The files whose names begin with this, by name."""
+        return [self.files[name] for name in sorted(self.files) if name.startswith(folder)]
 
 
 def config_hash(settings: Settings) -> str:

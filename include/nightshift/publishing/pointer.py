@@ -1,5 +1,7 @@
 """The pointer `current.json`: which run is live. Publishing moves it forward; rollback moves it to a run before.
 
+Every channel has a pointer of its own, by the same rules: `layout.pointer_key`.
+
 Two rules keep a bad night away from readers. A publish goes forward in date only (a run of the same date replaces the
 one before; a backfill leaves the pointer). And it never makes live again what was live already: the retry of a task
 must not undo a rollback. A new run of the night that was rolled back moves the pointer as any other run does.
@@ -13,7 +15,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from nightshift.publishing.layout import pointer_key
+from nightshift.config.settings import CURRENT
+from nightshift.publishing.layout import channels_folder, pointer_key
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError
 
@@ -30,6 +33,7 @@ class Pointer(Run):
     """
 
     surface: str
+    channel: str = CURRENT
     moved_at: dt.datetime
     moved_by: Literal["publish", "rollback"]
     history: tuple[Run, ...] = ()
@@ -50,17 +54,25 @@ class Move:
     why: str
 
 
-def read_pointer(storage: Storage, surface: str) -> tuple[Pointer, str] | None:
+def read_pointer(storage: Storage, surface: str, channel: str = CURRENT) -> tuple[Pointer, str] | None:
     """The pointer and its tag; None where nothing was published yet.
 
     Raises:
         StoreError: it is not a pointer, or the store cannot be read.
     """
+    key = pointer_key(surface, channel)
     try:
-        stored = storage.read(pointer_key(surface))
+        stored = storage.read(key)
     except NotThereError:
         return None
-    return parse_pointer(stored.body, f"{storage.address}/{pointer_key(surface)}"), stored.etag
+    return parse_pointer(stored.body, f"{storage.address}/{key}"), stored.etag
+
+
+def channels_of(storage: Storage, surface: str) -> list[str]:
+    """The channels that have a pointer, `current` first."""
+    keys = [item.key for item in storage.list(channels_folder(surface)) if item.key.endswith(".json")]
+    current = [CURRENT] if storage.exists(pointer_key(surface)) else []
+    return current + [key.removeprefix(channels_folder(surface)).removesuffix(".json") for key in keys]
 
 
 def parse_pointer(body: bytes, where: str) -> Pointer:
@@ -70,24 +82,58 @@ def parse_pointer(body: bytes, where: str) -> Pointer:
         raise StoreError(f"{where} is no pointer: {error.errors()[0]['msg']}") from None
 
 
-def make_live(storage: Storage, surface: str, run: Run, now: dt.datetime) -> Move:
-    """Move the pointer forward to `run`, whose manifest is written; or leave it, and say why."""
-    for _ in range(ATTEMPTS):
-        found = read_pointer(storage, surface)
-        if found is None:
-            pointer, previous, etag = None, None, None
-        else:
-            pointer, etag = found
-            previous = pointer.run
-            if why := keeps(pointer, run):
-                return Move(False, previous, previous, why)
-        moved = forward(pointer, surface, run, now)
+def make_live(storage: Storage, surface: str, run: Run, now: dt.datetime, channel: str = CURRENT) -> Move:
+    """Move the channel's pointer forward to `run`, whose manifest is written; or leave it, and say why.
+
+    Of two publishers of one run date at the same time, the second to come leaves it.
+
+    Raises:
+        StoreError: it could not be moved, or nobody can say whether it was; the message says which.
+    """
+    for attempt in range(ATTEMPTS):
         try:
-            put_pointer(storage, moved, etag)
+            found = read_pointer(storage, surface, channel)
+        except StoreError as error:
+            raise StoreError(
+                f"{run} is published and not live, and readers see what they saw before: {error}"
+            ) from error
+        pointer, etag = found or (None, None)
+        previous = pointer.run if pointer else None
+        if pointer and (why := keeps(pointer, run) or (_lost(pointer, run) if attempt else None)):
+            return Move(False, pointer.run, previous, why)
+        try:
+            put_pointer(storage, forward(pointer, surface, run, now, channel), etag)
         except ConflictError:
             continue  # another publish came between: decide again on what it left
+        except StoreError as error:
+            return _what_came_of(storage, surface, channel, run, previous, error)
         return Move(True, run, previous, f"{run} is live")
     raise StoreError(f"the pointer of {surface} changes all the time: is one publish run in a loop?")
+
+
+def _lost(pointer: Pointer, run: Run) -> str | None:
+    """Why a publish stops that another came before, while it was moving the pointer; None where it goes on."""
+    if pointer.run_date != run.run_date:
+        return None
+    to = f"`python -m jobs.rollback --to {run}` makes it live"
+    return f"another publisher made {pointer.run} live at the same time: {run} is published beside it; {to}"
+
+
+def _what_came_of(
+    storage: Storage, surface: str, channel: str, run: Run, previous: Run | None, error: StoreError
+) -> Move:
+    """Look whether a move was done whose answer never came."""
+    before = previous or "nothing"
+    try:
+        found = read_pointer(storage, surface, channel)
+    except StoreError:
+        raise StoreError(
+            f"{run} is published, and the store fell silent while it went live: readers see it or {before}, whole; "
+            f"run this again when the store answers: {error}"
+        ) from error
+    if found and found[0].run == run:
+        return Move(True, run, previous, f"{run} is live")
+    raise StoreError(f"{run} is published and not live, and readers see {found[0].run if found else before}: {error}")
 
 
 def keeps(pointer: Pointer, run: Run) -> str | None:
@@ -103,11 +149,11 @@ def keeps(pointer: Pointer, run: Run) -> str | None:
     return None
 
 
-def forward(pointer: Pointer | None, surface: str, run: Run, now: dt.datetime) -> Pointer:
+def forward(pointer: Pointer | None, surface: str, run: Run, now: dt.datetime, channel: str = CURRENT) -> Pointer:
     """The pointer after a publish of `run`."""
     history = (pointer.run, *pointer.history) if pointer else ()
     withdrawn = pointer.withdrawn if pointer else ()
-    return _pointer(surface, run, now, "publish", history, withdrawn)
+    return _pointer(surface, channel, run, now, "publish", history, withdrawn)
 
 
 def back(pointer: Pointer, run: Run, now: dt.datetime) -> Pointer:
@@ -122,11 +168,13 @@ def back(pointer: Pointer, run: Run, now: dt.datetime) -> Pointer:
         place = next((at for at, before in enumerate(line) if before.run_date <= run.run_date), len(line))
     withdrawn = (*line[:place], *pointer.withdrawn)
     history = (before for before in line[place:] if before != run)
-    return _pointer(pointer.surface, run, now, "rollback", tuple(history), tuple(r for r in withdrawn if r != run))
+    left = tuple(r for r in withdrawn if r != run)
+    return _pointer(pointer.surface, pointer.channel, run, now, "rollback", tuple(history), left)
 
 
 def _pointer(
     surface: str,
+    channel: str,
     run: Run,
     now: dt.datetime,
     by: Literal["publish", "rollback"],
@@ -136,6 +184,7 @@ def _pointer(
     return Pointer(
         **run.model_dump(),
         surface=surface,
+        channel=channel,
         moved_at=now,
         moved_by=by,
         history=history[:REMEMBERED],
@@ -145,7 +194,7 @@ def _pointer(
 
 def put_pointer(storage: Storage, pointer: Pointer, etag: str | None) -> None:
     """Write the pointer over the one that has this tag; None: over none. Raises `ConflictError`."""
-    key = pointer_key(pointer.surface)
+    key = pointer_key(pointer.surface, pointer.channel)
     if etag is None:
         storage.create(key, pointer.to_json())
     else:

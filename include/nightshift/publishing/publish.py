@@ -1,29 +1,35 @@
 """Publish a run: write its files, then its manifest. Nothing here is live yet; see `pointer.make_live`.
 
 A run is immutable. Its files carry their own hash in their names, so that a publisher that was killed, or a second one
-at the same time, never writes over a file that a manifest names.
+at the same time, never writes over a file that a manifest names; and so that the next publisher sends only what is
+missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import lmdb
+import pyarrow as pa
 
-from nightshift.publishing import records
-from nightshift.publishing.layout import MANIFEST, run_folder
+from nightshift.publishing.build import build
+from nightshift.publishing.layout import MANIFEST, PRUNED, run_folder
 from nightshift.publishing.lists import Lists
 from nightshift.publishing.manifest import File, Manifest, Model
-from nightshift.publishing.read import parse_manifest
-from nightshift.publishing.shards import Pair, write_shard
-from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError
+from nightshift.publishing.read.manifests import CorruptRunError, parse_manifest
+from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, sha256_of
 
 log = logging.getLogger("nightshift.publishing")
+
+
+class NotPublishedError(StoreError):
+    """A run could not be published. The pointer was not touched: readers see what they saw before."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ def publish_run(
     origin: Origin,
     *,
     shards: int,
+    item_shards: int,
     now: dt.datetime,
     work: Path,
 ) -> Manifest:
@@ -53,36 +60,63 @@ def publish_run(
     Where other lists are published under this id, as of a night before its day's events were corrected, these get an id
     of their own beside it: `<run id>.<first 8 digits of their content hash>`.
 
-    `work` is an empty folder of this publisher's own, with room for the files.
+    Args:
+        shards, item_shards: files that the records of users, and all others, are spread over.
+        work: an empty folder of this publisher's own, with room for about twice the run's files.
+
+    Raises:
+        NotPublishedError: it could not be done. Nothing has changed for readers; the next try sends what is missing.
     """
-    pairs = list(lists.records())
-    content = records.content_hash(pairs)
-    written: list[tuple[str, Path]] = []
-    for name in (run_id, own_id := f"{run_id}.{content[:8]}"):
-        folder = run_folder(surface, run_date, name)
-        published = _published(storage, folder)
-        if published is None:
-            written = written or _write(lists, pairs, shards, work)
-            manifest = Manifest(
-                surface=surface,
-                run_date=run_date,
-                run_id=name,
-                created_at=now,
-                content_hash=content,
-                model=origin.model,
-                counts=lists.counts,
-                files={file: upload(storage, folder, file, path) for file, path in written},
-                tables=dict(sorted(origin.tables.items())),
-                code=origin.code,
-                config=origin.config,
-            )
-            published = _announce(storage, manifest)
-        elif published.content_hash == content:
-            log.info("%s is published already with these lists", published.run)
-        if published.content_hash == content:
-            return published
-        log.warning("%s is published with other lists, and stays: these are of %s", published.run, own_id)
-    raise StoreError(f"{run_date}/{own_id} is published with other lists: publish these under another --run-id")
+    with _or_nothing(f"{run_date}/{run_id}"):
+        built = build(lists, shards, item_shards, work)
+        content = built.content_hash
+        for name in (run_id, own_id := f"{run_id}.{content[:8]}"):
+            folder = run_folder(surface, run_date, name)
+            try:
+                published = _published(storage, folder)
+            except CorruptRunError as error:
+                log.warning("%s; these lists are of %s", error, own_id)
+                continue
+            if published is None and storage.exists(folder + PRUNED):
+                log.warning("%s/%s is being removed; these lists are of %s", run_date, name, own_id)
+                continue
+            if published is None:
+                manifest = Manifest(
+                    surface=surface,
+                    run_date=run_date,
+                    run_id=name,
+                    created_at=now,
+                    content_hash=content,
+                    model=origin.model,
+                    counts=built.counts,
+                    files=upload_all(storage, folder, built.files),
+                    tables=dict(sorted(origin.tables.items())),
+                    code=origin.code,
+                    config=origin.config,
+                )
+                published = _announce(storage, manifest)
+            elif published.content_hash == content:
+                log.info("%s is published already with these lists", published.run)
+            if published.content_hash == content:
+                return published
+            log.warning("%s is published with other lists, and stays; these are of %s", published.run, own_id)
+        raise StoreError(f"{own_id} is published with other lists, or being removed: give another --run-id")
+
+
+def upload_all(storage: Storage, folder: str, files: Mapping[str, Path]) -> dict[str, File]:
+    """Put a run's files into its folder, some at once. Returns the manifest's entries for them, by name."""
+    with ThreadPoolExecutor(storage.transfers, "upload") as pool:
+        entries = pool.map(lambda name: upload(storage, folder, name, files[name]), files)
+        return dict(zip(files, entries, strict=True))
+
+
+def upload(storage: Storage, folder: str, name: str, path: Path) -> File:
+    """Put a file of a run into its folder, its hash in its name. Returns the manifest's entry for it."""
+    sha256 = sha256_of(path)
+    stem, suffix = name.rsplit(".", 1)
+    file = File(path=f"{stem}-{sha256[:12]}.{suffix}", sha256=sha256, bytes=path.stat().st_size)
+    storage.upload(path, folder + file.path, sha256)
+    return file
 
 
 def _published(storage: Storage, folder: str) -> Manifest | None:
@@ -101,27 +135,10 @@ def _announce(storage: Storage, manifest: Manifest) -> Manifest:
         return parse_manifest(storage, manifest.run.manifest)
 
 
-def _write(lists: Lists, pairs: list[Pair], shards: int, work: Path) -> list[tuple[str, Path]]:
-    """The run's files in `work`, each with the name that the manifest gives it."""
-    spread: list[list[Pair]] = [[] for _ in range(shards)]
-    for key, value in pairs:
-        spread[records.shard_of(key, shards)].append((key, value))
-    written = []
-    for number, part in enumerate(spread):
-        name = f"parts/part-{number:05}.lmdb"
-        written.append((name, work / Path(name).name))
-        write_shard(written[-1][1], part)
-    for name, table in (("lists.parquet", lists.users), ("similar.parquet", lists.similar)):
-        written.append((name, work / name))
-        pq.write_table(table, written[-1][1], compression="zstd")
-    return written
-
-
-def upload(storage: Storage, folder: str, name: str, path: Path) -> File:
-    """Put a file of a run into its folder, its hash in its name. Returns the manifest's entry for it."""
-    with open(path, "rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    stem, suffix = name.rsplit(".", 1)
-    file = File(path=f"{stem}-{sha256[:12]}.{suffix}", sha256=sha256, bytes=path.stat().st_size)
-    storage.upload(path, folder + file.path)
-    return file
+@contextlib.contextmanager
+def _or_nothing(run: str) -> Iterator[None]:
+    """Say of whatever fails that nothing has changed for readers."""
+    try:
+        yield
+    except (StoreError, OSError, lmdb.Error, pa.ArrowException, ValueError) as error:
+        raise NotPublishedError(f"{run} is not published, and readers see what they saw before: {error}") from error

@@ -1,26 +1,40 @@
 """The records of a run: for each user and item, and for who is unknown, the answer's entries as ready JSON.
 
-A record's value is one JSON object a line, best first, so that the first k are cut out without parsing.
+A list's value is one JSON object a line, best first, so that the first k are cut out without parsing. A run may also
+have the lists of segments (`country:Germany`) and the attributes of items, for readers to filter by; then one record
+each, `SEGMENTS` and `ATTRIBUTES`, names the attributes that there are. What a user bought is a list as well, in the
+shard of the user's own; a run may have none.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 Entry = dict[str, Any]
+Read = Callable[[bytes], bytes | None]  # looks a key up in a shard
 KEY_BYTES = 500  # LMDB takes keys of up to 511; a longer id is kept under its hash
-POPULAR = b"p"
+USER, HISTORY, POPULAR = b"u", b"h", b"p"
+_begun = hashlib.blake2b(digest_size=8).copy
+SEGMENTS, ATTRIBUTES = b"g", b"a"  # keys of the names of attributes that users' segments and items have
 
 
 def user_key(user_id: str) -> bytes:
     """Of the user's list."""
-    return _key(b"u", user_id)
+    return _key(USER, user_id)
+
+
+def history_key(user_id: str) -> bytes:
+    """Of what the user bought, the latest first. It lies in the shard that `user_key` says."""
+    return _key(HISTORY, user_id)
+
+
+def keys_of(user_ids: Iterable[str]) -> set[bytes]:
+    """Of every record that is of one of these users."""
+    return {key_of(user_id) for user_id in user_ids for key_of in (user_key, history_key)}
 
 
 def similar_key(item_id: str) -> bytes:
@@ -33,9 +47,21 @@ def title_key(item_id: str) -> bytes:
     return _key(b"t", item_id)
 
 
+def segment_key(attribute: str, value: str) -> bytes:
+    """Of the list for users of whom nothing is known but that they are of this segment."""
+    return _key(SEGMENTS, f"{attribute}:{value}")
+
+
+def attributes_key(item_id: str) -> bytes:
+    """Of the item's attributes."""
+    return _key(ATTRIBUTES, item_id)
+
+
 def shard_of(key: bytes, shards: int) -> int:
     """Which of `shards` files holds `key`: the same on every machine and for ever."""
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % shards
+    digest = _begun()  # a copy of a begun hash takes half the time of a new one
+    digest.update(key)
+    return int.from_bytes(digest.digest(), "big") % shards
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
@@ -46,25 +72,67 @@ def encode_title(title: str | None) -> bytes:
     return orjson.dumps(title)
 
 
+def encode_attributes(attributes: Mapping[str, str | Sequence[str] | None]) -> bytes:
+    """An item's attributes, each a text or several; what it has no value of is left out."""
+    return orjson.dumps({name: value for name, value in attributes.items() if value is not None})
+
+
+def encode_names(names: Iterable[str]) -> bytes:
+    """The value of `SEGMENTS` or `ATTRIBUTES`."""
+    return orjson.dumps(sorted(names))
+
+
 def first(value: bytes, k: int) -> bytes:
-    """The first `k` entries of a record, as a JSON array."""
-    return b"[" + b",".join(value.split(b"\n", k)[:k]) + b"]"
+    """The first `k` entries of a list, as a JSON array."""
+    return b"[" + joined(value, k) + b"]"
 
 
-def grouped(key: str, rows: Iterable[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    """The entries of each `key`, which they then lack; `rows` are sorted by it, and best first within it."""
-    for name, group in groupby(rows, itemgetter(key)):
-        yield name, [{field: value for field, value in row.items() if field != key} for row in group]
+def joined(value: bytes, k: int) -> bytes:
+    """The first `k` entries of a list, 1 or more, with commas between them."""
+    entries = value.replace(b"\n", b",", k - 1)
+    end = entries.find(b"\n")
+    return entries if end < 0 else entries[:end]
 
 
-def content_hash(records: Iterable[tuple[bytes, bytes]]) -> str:
-    """sha256 over the records, each with its lengths, in key order."""
+def first_of_user(readers: Sequence[Read]) -> Callable[[str, int], bytes | None]:
+    """A function of a user and k that gives `joined` of the user's list, from the reader of each shard; None: no list.
+
+    It is what a service does for every request, so it is one function: `user_key`, `shard_of` and `joined` in one.
+    """
+    shards, number = len(readers), int.from_bytes
+
+    def first_of(user_id: str, k: int) -> bytes | None:
+        raw = user_id.encode()
+        key = b"u:" + raw if len(raw) <= KEY_BYTES else _key_of_hash(USER, raw)
+        digest = _begun()
+        digest.update(key)
+        value = readers[number(digest.digest(), "big") % shards](key)
+        if value is None:
+            return None
+        entries = value.replace(b"\n", b",", k - 1)
+        end = entries.find(b"\n")
+        return entries if end < 0 else entries[:end]
+
+    return first_of
+
+
+def of_user(key: bytes) -> bool:
+    """Whether the record is of a user."""
+    return key[:1] in (USER, HISTORY)
+
+
+def content_hash(ordered: Iterable[tuple[bytes, bytes]]) -> str:
+    """sha256 over the records, which come in key order, each with its lengths."""
     digest = hashlib.sha256()
-    for key, value in sorted(records):
+    for key, value in ordered:
         digest.update(b"%d %d\n" % (len(key), len(value)) + key + value)
     return digest.hexdigest()
 
 
 def _key(kind: bytes, name: str) -> bytes:
     raw = name.encode()
-    return kind + (b":" + raw if len(raw) <= KEY_BYTES else b"#" + hashlib.blake2b(raw, digest_size=32).digest())
+    return b"%b:%b" % (kind, raw) if len(raw) <= KEY_BYTES else _key_of_hash(kind, raw)
+
+
+def _key_of_hash(kind: bytes, raw: bytes) -> bytes:
+    return kind + b"#" + hashlib.blake2b(raw, digest_size=32).digest()

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 
+from nightshift.config.settings import CURRENT
+from nightshift.publishing.layout import pointer_key
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Move, Pointer, back, put_pointer, read_pointer
+from nightshift.publishing.prune import bring_back
 from nightshift.publishing.read import list_manifests, parse_manifest
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
 
 
-def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime) -> Move:
-    """Move the pointer to the run that was live before, or to `to`: a run id, a run date, or `date/id`.
+def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, channel: str = CURRENT) -> Move:
+    """Move the channel's pointer to the run that was live before, or to `to`: a run id, a run date, or `date/id`.
 
     Doing it again goes back further. Runs that pruning has removed are passed over.
 
     Raises:
         StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs.
     """
-    found = read_pointer(storage, surface)
+    found = read_pointer(storage, surface, channel)
     if found is None:
-        raise StoreError(f"nothing is published for {surface} at {storage.address}: there is no run to go back from")
+        where = f"{storage.address}/{pointer_key(surface, channel)}"
+        raise StoreError(f"nothing is published for {surface} at {where}: there is no run to go back from")
     pointer, etag = found
     run = _named(storage, surface, to) if to else _before(storage, pointer)
     if run == pointer.run:
@@ -29,6 +33,7 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime) 
         put_pointer(storage, back(pointer, run, now), etag)
     except ConflictError:
         raise StoreError("a publish moved the pointer meanwhile: look at what is live now, and decide again") from None
+    bring_back(storage, run)
     return Move(True, run, pointer.run, f"{run} is live again, {pointer.run} is not")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +13,8 @@ from urllib.parse import unquote, urlparse
 from nightshift.config import Settings
 from nightshift.runs import StepError, home_of
 
+DEADLINE = 60.0  # seconds
+
 
 class StoreError(StepError):
     """The store cannot do what was asked: unreachable, forbidden, misconfigured."""
@@ -18,6 +22,10 @@ class StoreError(StepError):
 
 class NotThereError(StoreError):
     """No such key."""
+
+
+class ForbiddenError(StoreError):
+    """We may not do this."""
 
 
 class ConflictError(StoreError):
@@ -34,19 +42,37 @@ class Stored:
 
 @dataclass(frozen=True)
 class Listed:
-    """A key, and when it was last written."""
+    """A key, and when it was last written, by the store's own clock."""
 
     key: str
     modified: dt.datetime
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A write that has not come to its end: a half-written file, a multipart upload. No reader sees it.
+
+    Attributes:
+        touched: when something last came to it, by the store's own clock.
+        name: what the store knows it by.
+    """
+
+    key: str
+    touched: dt.datetime
+    name: str
+
+
 class Storage(Protocol):
     """Keys are paths with `/`. A reader sees a key whole or not at all, whatever becomes of its writer.
 
-    Every method raises `StoreError` where the store cannot be used.
+    Every method raises `StoreError` where the store cannot be used, or does not answer within the deadline.
+
+    Attributes:
+        transfers: how many files it is worth moving at once.
     """
 
     address: str
+    transfers: int
 
     def read(self, key: str) -> Stored:
         """Raises `NotThereError`."""
@@ -72,11 +98,14 @@ class Storage(Protocol):
         Raises `ConflictError` where something else is, or nothing.
         """
 
-    def upload(self, source: Path, key: str) -> None:
-        """Put a file there, whatever was there before."""
+    def upload(self, source: Path, key: str, sha256: str) -> None:
+        """Put a file there whose content has this hash (hexadecimal), and make sure that it arrived as it is.
+
+        What is there already, whole or in part, is not sent again.
+        """
 
     def download(self, key: str, target: Path) -> None:
-        """Raises `NotThereError`."""
+        """Write what is there to `target`. Its hash is for the caller to check. Raises `NotThereError`."""
 
     def local(self, key: str) -> Path | None:
         """The file itself, where it lies on this machine and need not be downloaded."""
@@ -87,9 +116,19 @@ class Storage(Protocol):
     def delete_all(self, prefix: str) -> None:
         """Delete the folder `prefix` (ends in `/`) with all that is in it."""
 
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        """The writes under the folder `prefix` that are under way, or were cut off."""
 
-def open_storage(address: str, endpoint: str | None = None) -> Storage:
+    def abort(self, unfinished: Unfinished) -> None:
+        """Remove what such a write has left. What has ended meanwhile stays as it is."""
+
+
+def open_storage(address: str, endpoint: str | None = None, deadline: float = DEADLINE, transfers: int = 4) -> Storage:
     """The store at `file:///folder` or `s3://bucket/prefix`.
+
+    Args:
+        deadline: seconds within which a request to S3 must have succeeded, all tries together.
+        transfers: files that are on their way to or from S3 at once, with up to 8 MiB in memory each.
 
     Raises:
         StoreError: it is neither.
@@ -102,11 +141,18 @@ def open_storage(address: str, endpoint: str | None = None) -> Storage:
     if url.scheme == "s3" and url.netloc:
         from nightshift.publishing.storage_s3 import S3Storage
 
-        return S3Storage(url.netloc, url.path.strip("/"), endpoint)
+        return S3Storage(url.netloc, url.path.strip("/"), endpoint, deadline=deadline, transfers=transfers)
     raise StoreError(f"store.address {address!r} is neither file:///... nor s3://bucket/prefix")
 
 
 def store_of(settings: Settings, home: Path | None = None) -> Storage:
     """The store that the configuration names, else `published` in `home`."""
-    address = settings.store.address or ((home or home_of(settings)).absolute() / "published").as_uri()
-    return open_storage(address, settings.store.endpoint)
+    store = settings.store
+    address = store.address or ((home or home_of(settings)).absolute() / "published").as_uri()
+    return open_storage(address, store.endpoint, store.deadline_seconds, store.transfers)
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nightshift.publishing.storage import ConflictError, Listed, NotThereError, Stored, StoreError
+from nightshift.publishing.storage import (
+    ConflictError,
+    Listed,
+    NotThereError,
+    Stored,
+    StoreError,
+    Unfinished,
+    sha256_of,
+)
+
+PARTIAL = ".partial"
 
 
 class FileStorage:
@@ -21,6 +31,7 @@ class FileStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.address = root.as_uri()
+        self.transfers = 2
 
     def read(self, key: str) -> Stored:
         with _said_clearly(self, key):
@@ -35,9 +46,8 @@ class FileStorage:
         for folder, subfolders, names in os.walk(self._path(prefix) if prefix else self.root):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             for path in (Path(folder, name) for name in names if not name.startswith(".")):
-                with _gone_meanwhile():
-                    modified = dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
-                    found.append(Listed(path.relative_to(self.root).as_posix(), modified))
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(Listed(path.relative_to(self.root).as_posix(), _modified(path)))
         return sorted(found, key=lambda listed: listed.key)
 
     def write(self, key: str, body: bytes) -> None:
@@ -62,11 +72,16 @@ class FileStorage:
             else:
                 self.write(key, body)
 
-    def upload(self, source: Path, key: str) -> None:
+    def upload(self, source: Path, key: str, sha256: str) -> None:
+        target = self._path(key)
+        if target.is_file() and target.stat().st_size == source.stat().st_size and sha256_of(target) == sha256:
+            return
         with self._whole(key) as partial:
             shutil.copyfile(source, partial)
+            if sha256_of(partial) != sha256:
+                raise StoreError(f"{self.address}/{key}: what was written is not what is in {source}: check both disks")
             _flush(partial)
-            partial.replace(self._path(key))
+            partial.replace(target)
 
     def download(self, key: str, target: Path) -> None:
         with _said_clearly(self, key):
@@ -76,10 +91,27 @@ class FileStorage:
         return self._path(key)
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        with _said_clearly(self, key):
+            self._path(key).unlink(missing_ok=True)
 
     def delete_all(self, prefix: str) -> None:
-        shutil.rmtree(self._path(prefix), ignore_errors=True)
+        with _said_clearly(self, prefix), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._path(prefix))
+            with contextlib.suppress(OSError):
+                self._path(prefix).parent.rmdir()  # where it was the last in it
+
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        found = []
+        folder = self._path(prefix) if prefix else self.root
+        for partial in folder.rglob(f".*{PARTIAL}"):
+            with contextlib.suppress(FileNotFoundError):
+                key = partial.parent.relative_to(self.root) / partial.name[1:].rsplit(".", 2)[0]
+                found.append(Unfinished(key.as_posix(), _modified(partial), str(partial)))
+        return found
+
+    def abort(self, unfinished: Unfinished) -> None:
+        with _said_clearly(self, unfinished.key):
+            Path(unfinished.name).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         parts = key.rstrip("/").split("/")
@@ -87,22 +119,19 @@ class FileStorage:
             raise StoreError(f"{key!r} is no key of a file store")
         return self.root.joinpath(*parts)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _whole(self, key: str) -> Iterator[Path]:
         """A file beside `key` to write and then to rename or link; what is left of it afterwards is removed."""
         target = self._path(key)
         with _said_clearly(self, key):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-            os.close(handle)
-            os.chmod(name, 0o644)
+            name = _partial_of(target)
             try:
                 yield Path(name)
             finally:
                 Path(name).unlink(missing_ok=True)
             _flush(target.parent)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
         with open(self.root / ".lock", "w") as lock:
@@ -112,6 +141,24 @@ class FileStorage:
     def _must_be(self, key: str, body: bytes, why: str) -> None:
         if not self.exists(key) or self.read(key).body != body:
             raise ConflictError(f"{self.address}/{key} {why}")
+
+
+def _partial_of(target: Path, tries: int = 3) -> str:
+    """A new file in the folder of `target`, which somebody else may remove as empty just then."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent)
+    except FileNotFoundError:
+        if tries == 1:
+            raise
+        return _partial_of(target, tries - 1)
+    os.fchmod(handle, 0o644)
+    os.close(handle)
+    return name
+
+
+def _modified(path: Path) -> dt.datetime:
+    return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
 
 
 def _flush(path: Path) -> None:
@@ -127,15 +174,7 @@ def _etag(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-@contextmanager
-def _gone_meanwhile() -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        return
-
-
-@contextmanager
+@contextlib.contextmanager
 def _said_clearly(storage: FileStorage, key: str) -> Iterator[None]:
     try:
         yield

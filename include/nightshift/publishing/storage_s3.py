@@ -1,71 +1,71 @@
-"""The store in S3, or in a server that speaks it: conditional writes are S3's own `If-None-Match` and `If-Match`.
-
-Who we are, and the region, is what boto3 finds: the environment, a profile, or the machine's role.
-"""
+"""The store in S3, or in a server that speaks it: conditional writes are S3's own `If-None-Match` and `If-Match`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
-from boto3.exceptions import Boto3Error
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from nightshift.publishing.storage import ConflictError, Listed, NotThereError, Stored, StoreError
-
-ABSENT = {"404", "NoSuchKey"}
-PRECONDITION = {"412", "PreconditionFailed"}
-TRY_AGAIN = {"409", "ConditionalRequestConflict"}  # two conditional writes at once: S3 asks one to come again
-ATTEMPTS = 6
+from nightshift.publishing.patience import Patience
+from nightshift.publishing.s3_client import S3Client
+from nightshift.publishing.s3_transfer import PART_BYTES, ROUNDS, Object, download, upload
+from nightshift.publishing.storage import DEADLINE, ConflictError, Listed, NotThereError, Stored, StoreError, Unfinished
 
 
 class S3Storage:
-    """Objects under `prefix` in `bucket`."""
+    """Objects under `prefix` in `bucket`.
 
-    def __init__(self, bucket: str, prefix: str = "", endpoint: str | None = None) -> None:
+    Args:
+        deadline: seconds within which each request must have succeeded, or how long to go on asking.
+        transfers: files that are moved at once, each with a part of `part_bytes` (from 5 MiB on AWS) in memory.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint: str | None = None,
+        *,
+        deadline: float | Patience = DEADLINE,
+        transfers: int = 4,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
         self.bucket, self.prefix = bucket, f"{prefix}/" if prefix else ""
         self.address = f"s3://{bucket}/{prefix}".rstrip("/")
-        config = Config(
-            retries={"mode": "standard", "max_attempts": 4},
-            connect_timeout=5,
-            read_timeout=30,
-            s3={"addressing_style": "path"} if endpoint else {},
-        )
-        with self._said_clearly(""):
-            self.client: Any = boto3.client("s3", endpoint_url=endpoint, config=config)
+        self.transfers, self.part_bytes = transfers, part_bytes
+        patience = deadline if isinstance(deadline, Patience) else Patience(deadline)
+        self.client = S3Client(endpoint, patience, connections=transfers + 6)
 
     def read(self, key: str) -> Stored:
-        with self._said_clearly(key):
-            found = self.client.get_object(**self._at(key))
-            return Stored(found["Body"].read(), found["ETag"])
+        def get(boto: Any) -> Stored:
+            found = boto.get_object(**self._at(key))
+            with contextlib.closing(found["Body"]) as body:
+                return Stored(body.read(), found["ETag"])
+
+        return self.client.ask(self._where(key), get)
 
     def exists(self, key: str) -> bool:
         try:
-            with self._said_clearly(key):
-                self.client.head_object(**self._at(key))
+            self.client.ask(self._where(key), lambda boto: boto.head_object(**self._at(key)))
         except NotThereError:
             return False
         return True
 
     def list(self, prefix: str) -> list[Listed]:
-        with self._said_clearly(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            return [
-                Listed(found["Key"].removeprefix(self.prefix), found["LastModified"])
-                for page in pages
-                for found in page.get("Contents", [])
-            ]
+        found: list[Listed] = []
+        after: dict[str, str] = {}
+        while True:
+            under = {"Bucket": self.bucket, "Prefix": self.prefix + prefix, **after}
+            page = self.client.ask(self._where(prefix), lambda boto: boto.list_objects_v2(**under))  # noqa: B023
+            found += [Listed(self._key(item), item["LastModified"]) for item in page.get("Contents", [])]
+            if not page.get("IsTruncated"):
+                return found
+            after = {"ContinuationToken": page["NextContinuationToken"]}
 
     def write(self, key: str, body: bytes) -> None:
-        with self._said_clearly(key):
-            self.client.put_object(**self._at(key), Body=body)
+        self._put(key, body)
 
     def create(self, key: str, body: bytes) -> None:
         self._write_if(key, body, IfNoneMatch="*")
@@ -73,60 +73,63 @@ class S3Storage:
     def replace(self, key: str, body: bytes, etag: str) -> None:
         self._write_if(key, body, IfMatch=etag)
 
-    def upload(self, source: Path, key: str) -> None:
-        with self._said_clearly(key):
-            self.client.upload_file(str(source), **self._at(key))
+    def upload(self, source: Path, key: str, sha256: str) -> None:
+        upload(self._object(key), source, sha256, self.part_bytes)
 
     def download(self, key: str, target: Path) -> None:
-        with self._said_clearly(key):
-            self.client.download_file(**self._at(key), Filename=str(target))
+        download(self._object(key), target, self.part_bytes)
 
     def local(self, key: str) -> None:
         return None
 
     def delete(self, key: str) -> None:
-        with self._said_clearly(key):
-            self.client.delete_object(**self._at(key))
+        self.client.ask(self._where(key), lambda boto: boto.delete_object(**self._at(key)))
 
     def delete_all(self, prefix: str) -> None:
         for listed in self.list(prefix):
             self.delete(listed.key)
 
+    def unfinished(self, prefix: str) -> Sequence[Unfinished]:
+        return [
+            Unfinished(self._key(found), self._object(self._key(found)).touched(found), found["UploadId"])
+            for found in self._object(prefix).uploads()
+        ]
+
+    def abort(self, unfinished: Unfinished) -> None:
+        self._object(unfinished.key).abort(unfinished.name)
+
+    def _object(self, key: str) -> Object:
+        return Object(self.client, self._where(key), self.bucket, self.prefix + key)
+
+    def _where(self, key: str) -> str:
+        return f"{self.address}/{key}"
+
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}
 
+    def _key(self, found: dict[str, Any]) -> str:
+        return str(found["Key"]).removeprefix(self.prefix)
+
+    def _put(self, key: str, body: bytes, **condition: str) -> None:
+        """Put a body there, and see to it that it is what lies there then: not every server checks what it was sent."""
+        for _ in range(ROUNDS):
+            sealed = {"Body": body, **self.client.seal(body), **condition}
+            sent = self.client.ask(self._where(key), lambda boto: boto.put_object(**self._at(key), **sealed))  # noqa: B023
+            if sent["ETag"].strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest():
+                return
+            found = self.read(key)  # a tag is another hash too where the server encrypts
+            if found.body == body or found.etag != sent["ETag"]:
+                return
+            condition = {"IfMatch": found.etag}
+        raise StoreError(f"{self._where(key)}: it was sent {ROUNDS} times, and what lies there is not what was sent")
+
     def _write_if(self, key: str, body: bytes, **condition: str) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                with self._said_clearly(key):
-                    self.client.put_object(**self._at(key), Body=body, **condition)
-                return
-            except _BusyError:
-                time.sleep(0.05 * 2**attempt)
-            except (ConflictError, NotThereError):
-                if not self.exists(key) or self.read(key).body != body:
-                    raise ConflictError(f"{self.address}/{key} was written by somebody else") from None
-                return
-        raise ConflictError(f"{self.address}/{key} is being written by somebody else")
-
-    @contextmanager
-    def _said_clearly(self, key: str) -> Iterator[None]:
-        """Put boto3's many errors as one of ours."""
-        where = f"{self.address}/{key}"
         try:
-            yield
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code"))
-            if code in ABSENT:
-                raise NotThereError(f"{where} is not there") from None
-            if code in PRECONDITION:
-                raise ConflictError(f"{where} was written by somebody else") from None
-            if code in TRY_AGAIN:
-                raise _BusyError(f"{where} is being written by somebody else") from None
-            raise StoreError(f"{where}: {error}. Check store.address, its bucket and your rights.") from error
-        except (BotoCoreError, Boto3Error) as error:
-            raise StoreError(f"{where}: {error}. Check store.address, store.endpoint and the credentials.") from error
-
-
-class _BusyError(StoreError):
-    """Two conditional writes met; ours may be sent again."""
+            self._put(key, body, **condition)
+        except (ConflictError, NotThereError):
+            try:
+                found = self.read(key).body
+            except NotThereError:
+                found = None
+            if found != body:
+                raise ConflictError(f"{self._where(key)} was written by somebody else") from None

@@ -1,0 +1,100 @@
+"""Which runs there are, and which one is live."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from nightshift.config.settings import CURRENT
+from nightshift.publishing.layout import MANIFEST, date_of, runs_folder
+from nightshift.publishing.manifest import FORMAT, Manifest, Run
+from nightshift.publishing.pointer import read_pointer
+from nightshift.publishing.storage import Listed, NotThereError, Storage, StoreError
+
+
+class CorruptRunError(StoreError):
+    """A run is not what its manifest says. It must not be served."""
+
+
+def live_manifest(storage: Storage, surface: str, channel: str = CURRENT) -> Manifest | None:
+    """The manifest of the run that the channel's readers are to read now; None before the first publish."""
+    found = read_pointer(storage, surface, channel)
+    while found:
+        try:
+            return read_manifest(storage, found[0].run)
+        except CorruptRunError:
+            before, found = found, read_pointer(storage, surface, channel)
+            if found == before:
+                raise  # and not because the pointer has moved on since it was read
+    return None
+
+
+def find_manifest(
+    storage: Storage, surface: str, run_date: dt.date | None = None, run_id: str | None = None
+) -> Manifest:
+    """The manifest of the live run; or of the run of this date, or with this id, that was published last.
+
+    Raises:
+        StoreError: there is none; the message names those there are.
+    """
+    if run_date is None and run_id is None:
+        if live := live_manifest(storage, surface):
+            return live
+        raise StoreError(f"nothing is published for {surface} at {storage.address}")
+    keys = [item.key for item in list_manifests(storage, surface)]
+    for key in keys:
+        if run_date in (None, date_of(key)) and run_id in (None, key.split("/")[-2]):
+            return parse_manifest(storage, key)
+    there = ", ".join("/".join(key.split("/")[-3:-1]) for key in keys[:20]) or "none"
+    asked = "/".join(str(part) for part in (run_date, run_id) if part)
+    raise StoreError(f"no run {asked} is published for {surface} at {storage.address}; there are: {there}")
+
+
+def manifests_between(
+    storage: Storage, surface: str, first: dt.date | None = None, last: dt.date | None = None
+) -> Iterator[Manifest]:
+    """The manifests of all runs from one run date to another, both included, by date; of one date by when published."""
+    found = [item.key for item in reversed(list_manifests(storage, surface))]
+    for key in sorted(found, key=date_of):
+        if (first is None or date_of(key) >= first) and (last is None or date_of(key) <= last):
+            try:
+                yield parse_manifest(storage, key)
+            except NotThereError:
+                continue  # it was pruned just now
+
+
+def read_manifest(storage: Storage, run: Run) -> Manifest:
+    """The manifest of `run`.
+
+    Raises:
+        CorruptRunError: there is none, or it is another run's.
+    """
+    try:
+        manifest = parse_manifest(storage, run.manifest)
+    except NotThereError:
+        raise CorruptRunError(f"{run} has no manifest at {storage.address}/{run.manifest}") from None
+    if manifest.run != run:
+        raise CorruptRunError(f"{storage.address}/{run.manifest} is of {manifest.run}, with other lists than {run}")
+    return manifest
+
+
+def parse_manifest(storage: Storage, key: str) -> Manifest:
+    """The manifest under `key`; raises `NotThereError` or `CorruptRunError`."""
+    stored = storage.read(key)
+    try:
+        manifest = Manifest.model_validate_json(stored.body)
+    except ValidationError as error:
+        raise CorruptRunError(f"{storage.address}/{key} is no manifest: {error.errors()[0]['msg']}") from None
+    if manifest.format > FORMAT:
+        raise CorruptRunError(
+            f"{storage.address}/{key} has format {manifest.format}, of a later release: update this one"
+        )
+    return manifest
+
+
+def list_manifests(storage: Storage, surface: str) -> list[Listed]:
+    """The manifests of all published runs, the latest published first."""
+    found = [item for item in storage.list(runs_folder(surface)) if item.key.endswith(f"/{MANIFEST}")]
+    return sorted(found, key=lambda item: (item.modified, item.key), reverse=True)
