@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from nightshift.config.settings import Engine
+from tests.forks import FORKS
 from tests.landing.shop import Shop, line
 
 BACKFILL, NIGHT = range(1, 9), 10
@@ -21,7 +21,7 @@ def test_a_backfill_of_eight_days_beside_the_night_lands_all(tmp_path: Path, war
     for day in (*BACKFILL, NIGHT):
         shop.deliver(day, basket(day, "B"))
 
-    with ProcessPoolExecutor(9, multiprocessing.get_context("spawn")) as processes:
+    with ProcessPoolExecutor(9, FORKS) as processes:
         told = list(processes.map(shop.land, [*BACKFILL, NIGHT]))
     assert [each["kept"] for each in told] == [2] * 9
     both = [(day, buyer) for day in (*BACKFILL, NIGHT) for buyer in ("ann", "bob")]

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nightshift.config.settings import CURRENT
 from nightshift.runs import Night
 
 log = logging.getLogger("nightshift.contracts")
@@ -41,7 +42,8 @@ def build(night: Night, gates: Sequence[str] | None = None) -> list[str]:
     if not gates:
         return []
     _import_gx()
-    context = _context(night.home / SITES / night.run_date.isoformat())
+    beside = "" if night.channel == CURRENT else f".{night.channel}"
+    context = _context(night.home / SITES / f"{night.run_date}{beside}")
     otherwise = []
     for gate in gates:
         checks = night.read_json(f"{gate}{FIGURES.removesuffix('.json')}")

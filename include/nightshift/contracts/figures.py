@@ -18,6 +18,7 @@ import pandas as pd
 
 from nightshift.contracts.expectations import Suite
 from nightshift.contracts.questions import CannotMeasureError, Question, literal, name, question
+from nightshift.lake.duck import parquet
 
 Rows: TypeAlias = pd.DataFrame | Sequence[Path]
 
@@ -72,7 +73,7 @@ def _view(con: duckdb.DuckDBPyConnection, suite: Suite, rows: Rows, parameters: 
         con.register("given", rows)
         source = "given"
     else:
-        source = f"read_parquet([{', '.join(literal(str(file)) for file in rows)}], hive_partitioning = true)"
+        source = parquet(rows)
     extra = [f"{_with(sql, parameters)} AS {name(column)}" for column, sql in suite.columns.items()]
     con.execute(f"CREATE OR REPLACE TEMP VIEW audited AS SELECT {', '.join(['*', *extra])} FROM {source}")
     return {column: kind for column, kind, *_ in con.execute("DESCRIBE audited").fetchall()}

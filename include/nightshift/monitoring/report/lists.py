@@ -8,6 +8,8 @@ from typing import Any
 
 import duckdb
 
+from nightshift.lake.duck import parquet
+
 BINS = 24
 
 
@@ -44,7 +46,7 @@ def overview(folder: Path, before: Path | None) -> Overview:
     """The figures of the lists in `folder`, compared with those of the night before it, both a night's `lists/`."""
     with duckdb.connect(":memory:") as db:
         db.execute("set threads = 2")
-        db.execute(f"create view lists as select * from {_parquet(folder / 'lists.parquet')}")
+        db.execute(f"create view lists as select * from {_file(folder / 'lists.parquet')}")
         users, places = db.execute("select count(distinct user_id), count(*) from lists").fetchone() or (0, 0)
         sellable, coverage = _coverage(db, folder)
         edges, shares = _scores(db)
@@ -77,7 +79,7 @@ def overview(folder: Path, before: Path | None) -> Overview:
 def _coverage(db: duckdb.DuckDBPyConnection, folder: Path) -> tuple[int | None, float | None]:
     if not (folder / "items.parquet").is_file():
         return None, None
-    items = _parquet(folder / "items.parquet")
+    items = _file(folder / "items.parquet")
     sellable, listed = db.execute(
         f"select count(*), count(*) filter (item_id in (select item_id from lists)) from {items} where sellable"
     ).fetchone() or (0, 0)
@@ -86,7 +88,7 @@ def _coverage(db: duckdb.DuckDBPyConnection, folder: Path) -> tuple[int | None, 
 
 def _most_listed(db: duckdb.DuckDBPyConnection, folder: Path, users: int) -> list[dict[str, Any]]:
     there = (folder / "items.parquet").is_file()
-    title = f"(select any_value(title) from {_parquet(folder / 'items.parquet')} i where i.item_id = lists.item_id)"
+    title = f"(select any_value(title) from {_file(folder / 'items.parquet')} i where i.item_id = lists.item_id)"
     rows = db.execute(
         f"select item_id, {title if there else 'null'} as title, count(distinct user_id) as n from lists "
         "group by item_id order by n desc, item_id limit 8"
@@ -117,7 +119,7 @@ def _overlap(db: duckdb.DuckDBPyConnection, before: Path | None) -> tuple[float 
     if before is None:
         return None, []
     rows = db.execute(
-        f"with before as (select user_id, item_id from {_parquet(before / 'lists.parquet')}), "
+        f"with before as (select user_id, item_id from {_file(before / 'lists.parquet')}), "
         "shared as (select user_id, count(b.item_id) / count(*) as share from lists "
         "left join before b using (user_id, item_id) "
         "where user_id in (select user_id from before) group by user_id) "
@@ -130,5 +132,5 @@ def _overlap(db: duckdb.DuckDBPyConnection, before: Path | None) -> tuple[float 
     return sum(row[2] for row in rows) / users, [counts.get(at, 0) / users for at in range(10)]
 
 
-def _parquet(file: Path) -> str:
-    return "read_parquet('{}')".format(str(file).replace("'", "''"))
+def _file(path: Path) -> str:
+    return parquet([path], by_folder=False)

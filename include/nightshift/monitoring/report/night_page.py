@@ -198,6 +198,7 @@ def _trace(night: NightReport) -> list[tuple[str, str]]:
         ("Published at", publish.get("folder")),
         ("Live", publish.get("live")),
         ("Code", ", ".join(codes)),
+        ("First two-tower fit", night.summaries.get("train", {}).get("first_fit")),
         ("MLflow run", night.summaries.get("train", {}).get("mlflow_run")),
     ]
     return [(name, str(value)) for name, value in found if value]

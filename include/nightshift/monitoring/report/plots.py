@@ -158,6 +158,29 @@ def intervals(name: str, title: str, found: Mapping[str, Sequence[float]], least
         return _svg(figure, name, title, f"{said}.")
 
 
+def looks(name: str, title: str, days: Sequence[dt.date], found: Sequence[Sequence[float]], label: str) -> Markup:
+    """How a difference and its interval went from look to look, with the line of no difference.
+
+    Args:
+        found: (difference, low, high) by day, all finite.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _canvas()
+        values, lows, highs = (np.array([one[at] for one in found], dtype=float) for at in range(3))
+        at = matplotlib.dates.date2num(list(days))  # type: ignore[no-untyped-call]
+        axes.fill_between(at, lows, highs, color=ACCENT, alpha=0.16, linewidth=0)
+        axes.plot(at, values, color=ACCENT, marker="o", markersize=3 if len(values) > 1 else 5)
+        axes.axhline(0, color=BAD, linewidth=1.2, linestyle="--")
+        locator = matplotlib.dates.AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(axis="x", visible=False)
+        axes.set_ylabel(label)
+        said = f"On {days[-1]}: {values[-1]:.4g}, from {lows[-1]:.4g} to {highs[-1]:.4g}."
+        return _svg(figure, name, title, said)
+
+
 def reliability(bins: Sequence[Sequence[float]]) -> Markup:
     """What was foretold against what came true, both in percent, and the line where they agree.
 

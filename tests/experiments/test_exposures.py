@@ -1,0 +1,246 @@
+"""What was shown is written down: whole files, a bounded loss when a process is killed, and nothing dropped unseen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nightshift.config.settings import ExposureFiles
+from nightshift.experiments.assignment import Assigner
+from nightshift.experiments.exposure_files import SCHEMA, files_in
+from nightshift.experiments.exposures import ExposureLog, exposure_log
+from nightshift.experiments.overrides import parse_override
+from tests.experiments.declared import declared, experiment, layer
+
+AT = dt.datetime(2011, 11, 30, 8, 5, 12, 123456, dt.UTC)
+NOW = AT.timestamp()
+RUN = "2011-11-29/by-hand"
+READS = [{"name": "control"}, {"name": "new", "channel": "challenger"}]
+SETTINGS = declared(
+    layer("lists", 1, experiment("ranker", 0, 0.5, variants=READS), holdout=0.5),
+    layer("page", 2, experiment("colour", 0, 1, "blue")),
+    channels={"challenger": "7"},
+)
+ASSIGN = Assigner(SETTINGS).assign
+
+
+def exposures(folder: Path, **settings: object) -> ExposureLog:
+    return ExposureLog(ExposureFiles.model_validate(settings), folder)
+
+
+def rows(folder: Path) -> list[dict]:
+    return pa.concat_tables(
+        [pq.read_table(file.path) for file in files_in(folder)] or [SCHEMA.empty_table()]
+    ).to_pylist()
+
+
+def test_what_is_noted_is_what_is_written(tmp_path: Path) -> None:
+    users = [f"user {number}" for number in range(20)]
+    log = exposures(tmp_path)
+    for number, user in enumerate(users):
+        log.note(user, ASSIGN(user, "home"), RUN, number or b'[{"item_id":"21034"}]', NOW + number, f"r{number}")
+    log.flush()
+    found = rows(tmp_path)
+    assert [row["user_id"] for row in found] == users
+    for number, row in enumerate(found):
+        given = ASSIGN(users[number], "home")
+        assert row["shown_at"] == AT + dt.timedelta(seconds=number)
+        assert (row["surface"], row["channel"], row["list_run"]) == ("home", given.channel, RUN)
+        assert {part["experiment"]: part["variant"] for part in row["experiments"]} == given.variants
+        assert {part["experiment"]: part["propensity"] for part in row["experiments"]} == given.propensities
+        assert (tuple(row["holdouts"]), row["overridden"], row["request_id"]) == (given.holdouts, False, f"r{number}")
+    assert (found[0]["shown"], found[0]["answer"]) == (None, b'[{"item_id":"21034"}]')
+    assert (found[1]["shown"], found[1]["answer"]) == (1, None)
+    assert len({row["channel"] for row in found}) == 2
+    (file,) = files_in(tmp_path)
+    assert (file.path.parent.name, file.first, file.last) == ("2011-11-30", AT, AT + dt.timedelta(seconds=19))
+
+
+def test_an_answer_of_another_channel_and_a_testers_choice_say_so(tmp_path: Path) -> None:
+    log = exposures(tmp_path)
+    chosen = Assigner(SETTINGS).assign("1", "home", parse_override(SETTINGS, "ranker=new"))
+    log.note("1", chosen, RUN, 3, NOW, channel="current")
+    log.note("2", chosen, RUN, 3, NOW)
+    log.flush()
+    assert [(row["channel"], row["overridden"]) for row in rows(tmp_path)] == [("current", True), ("challenger", True)]
+    assert {part["propensity"] for part in rows(tmp_path)[0]["experiments"] if part["experiment"] == "ranker"} == {None}
+
+
+def test_every_exposure_of_every_process_has_an_id_of_its_own(tmp_path: Path) -> None:
+    given = ASSIGN("1", "home")
+    for log in (exposures(tmp_path), exposures(tmp_path)):
+        for _ in range(2):
+            for _ in range(1200):
+                log.note("1", given, RUN, 3, NOW)
+            log.flush()
+    assert len({row["exposure_id"] for row in rows(tmp_path)}) == 4 * 1200
+
+
+def test_users_who_are_not_enrolled_are_noted_only_where_all_are_asked_for(tmp_path: Path) -> None:
+    nobody = Assigner(declared()).assign("1", "home")
+    for of, count in (("enrolled", 0), ("everyone", 1)):
+        log = exposures(tmp_path / of, of=of)
+        log.note("1", nobody, RUN, 3, NOW)
+        log.flush()
+        assert len(rows(tmp_path / of)) == count
+
+
+def test_there_is_no_log_where_nobody_would_be_noted(tmp_path: Path) -> None:
+    some, none = SETTINGS, declared()
+    for settings, of, there in ((some, "enrolled", True), (some, "nobody", False), (none, "enrolled", False),
+                                (none, "everyone", True)):  # fmt: skip
+        chosen = settings.model_copy(update={"exposures": ExposureFiles(of=of)})
+        log = exposure_log(chosen, tmp_path)
+        assert (log is not None) == there
+        assert log is None or log.folder == tmp_path / "exposures" / "pending"
+
+
+def test_what_there_is_no_room_for_is_dropped_and_counted(tmp_path: Path) -> None:
+    log = exposures(tmp_path, max_rows=10)
+    for _ in range(2):
+        for number in range(25):
+            log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW)
+        log.flush()
+    log.flush()
+    assert (log.written, log.dropped, log.waiting) == (20, 30, 0)
+    assert [row["user_id"] for row in rows(tmp_path)] == 2 * [str(number) for number in range(10)]
+    assert [file.dropped for file in files_in(tmp_path)] == [15, 15]
+
+
+def test_what_the_disk_does_not_take_is_written_when_it_does(tmp_path: Path) -> None:
+    folder = tmp_path / "pending"
+    folder.write_text("no folder")
+    log = exposures(folder, max_rows=3)
+    log.note("1", ASSIGN("1", "home"), RUN, 3, NOW)
+    log.flush()
+    for number in range(2, 6):
+        log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW)
+    assert (log.failures, log.waiting, log.dropped) == (1, 3, 2)
+    folder.unlink()
+    log.flush()
+    assert [row["user_id"] for row in rows(folder)] == ["1", "2", "3"]
+    assert files_in(folder)[0].dropped == 2
+
+
+def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, is_full = pq.write_table, True
+
+    def write_some(table: pa.Table, path: Path, **how: object) -> None:
+        written(table, path, **how)
+        if is_full:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", write_some)
+    log = exposures(tmp_path)
+    for number in range(3):
+        log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW + number)
+        log.flush()
+    assert (log.failures, [path for path in tmp_path.rglob("*") if path.is_file()]) == (3, [])
+    is_full = False
+    log.flush()
+    assert [row["user_id"] for row in rows(tmp_path)] == ["0", "1", "2"]
+
+
+def test_a_row_that_is_none_does_not_stand_in_the_way_of_others(tmp_path: Path) -> None:
+    log = exposures(tmp_path)
+    log.note("1", ASSIGN("1", "home"), RUN, 3, "noon")  # type: ignore[arg-type]
+    log.flush()
+    log.note("2", ASSIGN("1", "home"), RUN, 3, NOW)
+    log.flush()
+    assert ([row["user_id"] for row in rows(tmp_path)], log.dropped) == (["2"], 1)
+
+
+def test_the_thread_writes_by_seconds_and_by_rows_and_at_the_end(tmp_path: Path) -> None:
+    for name, settings, count in (
+        ("seconds", {"flush_seconds": 0.2}, 1),
+        ("rows", {"flush_seconds": 3600, "max_rows": 20}, 10),
+    ):
+        log = exposures(tmp_path / name, **settings)
+        log.start()
+        for _ in range(count):
+            log.note("1", ASSIGN("1", "home"), RUN, 3, NOW)
+        while not log.written:
+            pass
+        assert log.waiting == 0
+        log.note("2", ASSIGN("1", "home"), RUN, 3, NOW)
+        log.stop()
+        assert [row["user_id"] for row in rows(tmp_path / name)] == ["1"] * count + ["2"]
+
+
+NOTING = """
+import pathlib, sys, time
+from nightshift.config.settings import ExposureFiles
+from nightshift.experiments.exposures import ExposureLog
+from tests.experiments.test_exposures import ASSIGN, NOW, RUN
+
+log = ExposureLog(ExposureFiles(flush_seconds=0.2, max_rows=int(sys.argv[2])), pathlib.Path(sys.argv[1]))
+log.start()
+given, number = ASSIGN("1", "home"), 0
+while True:
+    log.note(str(number), given, RUN, 3, NOW + number)
+    number += 1
+    if number % 20 == 0:
+        print(number - log.dropped, flush=True)
+        time.sleep(0.002)
+"""
+
+
+def test_a_killed_process_loses_no_more_than_it_is_said_to(tmp_path: Path) -> None:
+    most = 200
+    command = [sys.executable, "-c", NOTING, str(tmp_path), str(most)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        noted = 0
+        while noted < 10 * most:
+            noted = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        noted = int(([noted, *process.stdout.read().split()])[-1])
+    survived = rows(tmp_path)
+    assert noted - most <= len(survived) <= noted + most
+    assert len({row["exposure_id"] for row in survived}) == len(survived)
+    assert [row["shown_at"] for row in survived] == sorted(row["shown_at"] for row in survived)
+
+
+@pytest.mark.parametrize(
+    "name", [".20111130T080512123456-20111130T080512123456-ab-000001.parquet.partial", "x.parquet"]
+)
+def test_what_is_half_written_or_somebody_elses_is_no_file_of_exposures(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "2011-11-30"
+    folder.mkdir()
+    (folder / name).write_bytes(b"PAR1")
+    assert files_in(tmp_path) == []
+
+
+ALONE = """
+import pathlib, sys
+
+class NotThere:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("numpy", "pandas", "scipy", "duckdb", "deltalake"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NotThere())
+from nightshift.config.settings import ExposureFiles, Experiments
+from nightshift.experiments.assignment import Assigner
+from nightshift.experiments.exposures import ExposureLog
+from nightshift.experiments.overrides import parse_override
+assert "pyarrow" not in sys.modules, "it is imported when the thread starts"
+log = ExposureLog(ExposureFiles(of="everyone"), pathlib.Path(sys.argv[1]))
+log.start()
+log.note("1", Assigner(Experiments()).assign("1", "home"), "2011-11-29/by-hand", 3, 1322640312.0)
+log.stop()
+assert log.written == 1
+"""
+
+
+def test_the_lookup_service_needs_pyarrow_for_this_and_nothing_heavier(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path)) == 1
