@@ -1,1 +1,1 @@
-"""The lookup service: a thin HTTP reader of what is published. `python -m nightshift.serving` starts it."""
+"""The lookup service. docs/lookup.md, "To change it", says where things are."""

@@ -11,23 +11,33 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
+import resource
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from starlette.applications import Starlette
 
 from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
-from nightshift.runs import home_of
-from nightshift.serving.app import Limits, Service, make_app
-from nightshift.serving.follower import Follower
-from nightshift.serving.metrics import Metrics
+from nightshift.serving import admin
+from nightshift.serving.app import Application
+from nightshift.serving.wiring import application, guard_of
+
+HEADER_BYTES = 65_536  # of a request's line and headers together, at most
+HEADER_MILLISECONDS = 30_000  # within which they must have come; also how long a connection may be idle
+CONNECTIONS = 16_384  # at once, of all workers together
+SWITCH_SECONDS = 0.0002  # that a request waits for a thread that works for others; the usual 5 ms are too many
+STOP_SECONDS = 20  # that requests under way have when the service stops
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,39 +54,77 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         settings = load(args.config)
         host, port = args.host or settings.serving.host, args.port or settings.serving.port
-        _must_be_free(host, port)
+        _must_be_free(host, port, "serving.port or --port")
+        if settings.serving.admin_port:
+            _must_be_free(admin.HOST, settings.serving.admin_port, "serving.admin_port")
         store_of(settings)
+        guard = guard_of(settings)
     except (ConfigError, StoreError) as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(1)
+    _allow_many_connections()
+    with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as board:
+        if settings.serving.admin_port:
+            admin.start(settings.serving.admin_port, Path(board), guard)
+        serve(settings, host, port, Path(board))
+
+
+def serve(settings: Settings, host: str, port: int, board: Path) -> None:
+    """Run the workers until told to stop. One that dies is started again."""
+    workers = settings.serving.workers
     server = Granian(
-        "nightshift.serving", host, port, interface=Interfaces.ASGI, websockets=False, log_level=LogLevels.warning
+        "nightshift.serving",
+        host,
+        port,
+        interface=Interfaces.RSGI,
+        workers=workers,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES),
+        websockets=False,
+        backpressure=CONNECTIONS // workers,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+        log_level=LogLevels.warning,
     )
-    server.serve(target_loader=functools.partial(application, settings, host, port), wrap_loader=False)
+    loader: Any = functools.partial(_worker, settings, host, port, board)
+    server.serve(target_loader=loader, wrap_loader=False)
 
 
-def application(settings: Settings, host: str, port: int) -> Starlette:
-    """The application as it runs in a Granian worker."""
+def _worker(settings: Settings, host: str, port: int, board: Path) -> Application:
+    sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("nightshift").setLevel(logging.INFO)
-    surface, metrics = settings.store.surface, Metrics()
-    follower = Follower(store_of(settings), surface, home_of(settings) / "serving" / surface, metrics)
-    limits = Limits(settings.lists.size, settings.lists.similar, settings.serving.max_batch)
-    announce = threading.Thread(target=_announce, args=(host, port), daemon=True)
-    return make_app(Service(follower, metrics, limits), settings.serving.poll_seconds, announce.start)
+    announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)
+    return application(settings, board, announce.start)
 
 
-def _must_be_free(host: str, port: int) -> None:
+def _must_be_free(host: str, port: int, setting: str) -> None:
     """Granian shares ports: a second service on one would take half of the first one's requests, unseen."""
     try:
         with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
             pass
     except OSError as error:
-        raise StoreError(f"cannot listen on {host}:{port}: {error.strerror}. Set serving.port or --port.") from None
+        raise StoreError(f"cannot listen on {host}:{port}: {error.strerror}. Set {setting}.") from None
 
 
-def _announce(host: str, port: int) -> None:
-    """Print the address as soon as it answers: Granian listens a moment after the application is up."""
+def _allow_many_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+
+
+def _memory() -> str | None:
+    """A folder in memory, for what the workers write every second; None: the usual one."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _announce(host: str, port: int, board: Path) -> None:
+    """Print the address as soon as it answers: Granian listens a moment after the application is up. The first worker
+    to get here does it for all."""
+    try:
+        (board / "announced").touch(exist_ok=False)
+    except FileExistsError:
+        return
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     while True:
         try:

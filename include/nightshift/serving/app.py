@@ -1,238 +1,254 @@
-"""The lookup application: which address answers what. Build it with `make_app`; everything it needs is passed in."""
+"""The lookup application: which address answers what. It speaks RSGI, Granian's own interface, with no framework.
+
+Build it with `Application(service)`; everything it needs is passed in. Most requests take the short way of `express`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import logging
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from time import perf_counter_ns
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
-import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.applications import Starlette
-from starlette.convertors import Convertor, register_url_convertor
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from nightshift.serving.answers import Answer, run_of
+from nightshift.serving.exchange import Asked, Exchange, Scope
+from nightshift.serving.express import RECOMMENDATIONS, SHORTEST, USER_AT, USER_END, USERS, express
+from nightshift.serving.problems import CRASHED, Problem, not_allowed, not_there
+from nightshift.serving.routes import openapi
+from nightshift.serving.routes.batch import Batch
+from nightshift.serving.routes.history import History
+from nightshift.serving.routes.pages import Page, Pages, page_files
+from nightshift.serving.routes.past import PastRuns, Runs
+from nightshift.serving.routes.recommend import Recommend
+from nightshift.serving.routes.similar import Similar
+from nightshift.serving.seams import Caller, Headers, Span
+from nightshift.serving.service import Service
+from nightshift.serving.telemetry.metrics import BOUNDS, OF_ROUTE, OF_STATUS, OTHER
 
-from nightshift.publishing import records
-from nightshift.serving import openapi
-from nightshift.serving.follower import Follower, LiveRun
-from nightshift.serving.metrics import Measured, Metrics
-from nightshift.serving.problems import Problem, on_crash, on_problem
+log = logging.getLogger("nightshift.serving")
 
-ID_BYTES = 1024
+HISTORY = "/history"
+ITEMS, SIMILAR = "/v1/items/", "/similar"
+BATCH = "/v1/recommendations:batch"
+HISTORY_END = -len(HISTORY)
+ITEM_AT, ITEM_END = len(ITEMS), -len(SIMILAR)
+READ, SENT = ("GET", "HEAD"), ("POST",)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The longest lists that can be asked for, and the most users in one batch."""
+OfBody = Callable[[Asked], Awaitable[Answer]]
+OfAddress = Callable[[str, str, Asked], "Answer | Awaitable[Answer]"]
 
-    recommendations: int
-    similar: int
-    batch: int
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An address, by its name in metrics and logs.
+
+    Attributes:
+        address: with the name of the id in it.
+        counters, nanoseconds: where its metrics begin, and where the time in all is.
+        guarded: whether a key is asked for, where keys are.
+        answer: of the id in the path, the query string, and what else was asked; now, or in a while.
+        answer_body: of what was asked, where it takes a body.
+    """
+
+    name: str
+    address: str
+    methods: tuple[str, ...]
+    counters: int
+    nanoseconds: int
+    guarded: bool
+    answer: OfAddress
+    answer_body: OfBody | None = None
+
+
+class Application:
+    """What Granian calls: `__rsgi_init__` at the start, `__rsgi__` for every request, `__rsgi_del__` at the end.
+
+    Args:
+        poll_seconds: how often the pointers are looked at.
+        when_up: called once the first look is over, and the server is about to listen.
+        past: by surface, the runs that can be asked for beside the live one; empty: none.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        poll_seconds: float = 1.0,
+        when_up: Callable[[], None] = lambda: None,
+        past: Mapping[str, PastRuns] = MappingProxyType({}),
+    ) -> None:
+        self.service, self._poll_seconds, self._when_up = service, poll_seconds, when_up
+        seams = service.seams
+        self._guard, self._access, self._request_ids = seams.guard, seams.access, seams.request_ids
+        self._counts = service.metrics.counts
+        self._done = _done()
+        recommend = Recommend(service, past)
+        self._unknown = self._route("unknown", "", (), _nothing, guarded=False)
+        self._recommend = self._route("recommendations", f"{USERS}{{user_id}}{RECOMMENDATIONS}", READ, recommend)
+        self._history = self._route("history", f"{USERS}{{user_id}}{HISTORY}", READ, History(service))
+        self._similar = self._route("similar", f"{ITEMS}{{item_id}}{SIMILAR}", READ, Similar(service))
+        description = openapi.describe(service.limits, service.surfaces, bool(past), service.histories)
+        self._exact = self._by_path(Pages(service, description), past)
+        self.__rsgi__ = express(service, recommend.parse, self.answer, self._done)
 
     @property
-    def body(self) -> int:
-        """Bytes of a batch request: every character of an id may be written as six (backslash u)."""
-        return 4096 + self.batch * (6 * ID_BYTES + 8)
+    def routes(self) -> dict[str, Route]:
+        """What there is, by its address; the files of the page aside."""
+        histories = (self._history,) if self.service.histories else ()
+        found = (self._recommend, *histories, self._similar, *self._exact.values())
+        return {route.address: route for route in found if route.name != "page"}
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        for part in self.service.seams.threads:
+            part.start()
+        for follower in self.service.followers.values():
+            follower.start(self._poll_seconds)
+        for follower in self.service.followers.values():
+            follower.wait()
+        self._when_up()
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        for follower in self.service.followers.values():
+            follower.stop()
+        for part in self.service.seams.threads:
+            part.stop()
+
+    def answer(
+        self,
+        scope: Scope,
+        exchange: Exchange,
+        started: int,
+        headers: Headers | None = None,
+        admitted: Any = None,
+        span: Span | None = None,
+    ) -> Awaitable[None]:
+        """Answer any request. Most answers are at hand, so they are given by now, and what is awaited is done.
+
+        Args:
+            started: nanoseconds of perf_counter when the request came.
+            headers, admitted: the request's, and whom the guard let in, or its refusal, where it was asked already.
+            span: of a request that is traced.
+        """
+        asked, route = Asked(exchange, headers or scope.headers, started, span), self._unknown
+        asked.shows = scope.method != "HEAD"
+        if self._request_ids is not None:
+            asked.request_id = self._request_ids.of(asked.headers)
+        found: Answer | Awaitable[Answer]
+        try:
+            route, name = self._find(scope.path)
+            if scope.method not in route.methods:
+                raise not_allowed(scope.method, ", ".join(route.methods))
+            if self._guard is not None and route.guarded:
+                asked.caller = self._let_in(admitted or self._guard.admit(asked.headers, started / 1e9, scope.client))
+            if route.answer_body is not None:
+                found = route.answer_body(asked)
+            else:
+                found = route.answer(name, scope.query_string, asked)
+        except Exception as error:
+            found = _failed(route, error)
+        if not isinstance(found, tuple):
+            return self._later(route, asked, found)
+        self._send(route, asked, found)
+        return self._done
+
+    async def _later(self, route: Route, asked: Asked, coming: Awaitable[Answer]) -> None:
+        try:
+            found = await coming
+        except Exception as error:
+            found = _failed(route, error)
+        self._send(route, asked, found)
+
+    def _send(self, route: Route, asked: Asked, answer: Answer) -> None:
+        """Give the answer to the server, and count and note it."""
+        (status, pairs, body), span = answer, asked.span
+        if asked.request_id:
+            pairs = [*pairs, ("x-request-id", asked.request_id)]
+        if span is not None:
+            pairs = [*pairs, ("traceparent", span.traceparent)]
+        asked.exchange.response_bytes(status, pairs, body)
+        took, counts = perf_counter_ns() - asked.started, self._counts
+        counts[route.counters + OF_STATUS.get(status, OTHER) + bisect_left(BOUNDS, took)] += 1
+        counts[route.nanoseconds] += took
+        who = asked.caller.name if asked.caller else ""
+        if self._access is not None:
+            self._access.note(route.name, status, took / 1e9, len(body), who, asked.request_id)
+        if span is not None:
+            about = {"caller": who or None, "request_id": asked.request_id or None, **run_of(pairs, body)}
+            span.end(route.address, status, len(body), **about)
+
+    def _find(self, path: str) -> tuple[Route, str]:
+        """The route of an address, and the id in it. Raises a `Problem` where there is none."""
+        if path.startswith(USERS) and path.endswith(RECOMMENDATIONS) and len(path) >= SHORTEST:
+            return self._recommend, path[USER_AT:USER_END]
+        if (route := self._exact.get(path)) is not None:
+            return route, ""
+        if path.startswith(ITEMS) and path.endswith(SIMILAR) and len(path) >= ITEM_AT - ITEM_END:
+            return self._similar, path[ITEM_AT:ITEM_END]
+        of_history = path.startswith(USERS) and path.endswith(HISTORY) and len(path) >= USER_AT - HISTORY_END
+        if of_history and self.service.histories:
+            return self._history, path[USER_AT:HISTORY_END]
+        raise not_there(path)
+
+    @staticmethod
+    def _let_in(admitted: Any) -> Caller:
+        if getattr(admitted, "role", None) is None:
+            raise Problem(admitted.status, admitted.detail, admitted.headers)
+        return admitted
+
+    def _route(
+        self,
+        name: str,
+        address: str,
+        methods: tuple[str, ...],
+        answer: OfAddress,
+        guarded: bool = True,
+        body: OfBody | None = None,
+    ) -> Route:
+        counters = self.service.metrics.route(name)
+        return Route(name, address, methods, counters, counters + OF_ROUTE - 1, guarded, answer, body)
+
+    def _by_path(self, pages: Pages, past: Mapping[str, PastRuns]) -> dict[str, Route]:
+        """The routes whose address holds no id."""
+
+        def of_page(name: str, address: str, page: Page) -> Route:
+            return self._route(
+                name, address, READ, lambda _, query_string, asked: page(query_string, asked.headers), False
+            )
+
+        routes = [
+            *(of_page("page", address, page) for address, page in page_files(self.service.gzip_from).items()),
+            self._route("recommendations_batch", BATCH, SENT, _nothing, body=Batch(self.service)),
+            *([self._route("runs", "/v1/runs", READ, Runs(self.service, past))] if past else []),
+            self._route("status", "/v1/status", READ, pages.status),
+            of_page("healthz", "/healthz", pages.healthz),
+            of_page("readyz", "/readyz", pages.readyz),
+            of_page("metrics", "/metrics", pages.metrics),
+            of_page("openapi", "/openapi.json", pages.openapi),
+            of_page("docs", "/docs", pages.docs),
+        ]
+        return {route.address: route for route in routes}
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the routes work with."""
-
-    follower: Follower
-    metrics: Metrics
-    limits: Limits
-
-    def live(self) -> LiveRun:
-        """The run to answer from; take it once a request."""
-        live = self.follower.live
-        if live is None:
-            why = self.follower.refusal or f"nothing is published for {self.follower.surface}"
-            raise Problem(503, f"There is no run to answer from: {why}. Run a night, or see /v1/status.")
-        return live
-
-    @cached_property
-    def description(self) -> dict[str, Any]:
-        return openapi.describe(self.limits.recommendations, self.limits.similar, self.limits.batch, ID_BYTES)
+def _done() -> asyncio.Future[None]:
+    """What is there already for who awaits it, as often as it is awaited."""
+    loop = asyncio.new_event_loop()
+    done = loop.create_future()
+    done.set_result(None)
+    loop.close()
+    return done
 
 
-class AnyId(Convertor[str]):
-    """Any text: an id may hold slashes and line ends (percent-encoded in the address)."""
-
-    regex = "(?s:.*)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
+def _failed(route: Route, error: Exception) -> Answer:
+    """What is answered where this was raised: the problem that it is, or 500."""
+    if isinstance(error, Problem):
+        return error.answer()
+    log.error("a request to %s failed", route.name, exc_info=error)
+    return CRASHED.answer()
 
 
-register_url_convertor("id", AnyId())
-
-
-async def recommendations(request: Request) -> Response:
-    service: Service = request.app.state.service
-    user_id, k = _id_in_path(request, "user_id"), _k(request, service.limits.recommendations)
-    live = service.live()
-    return _json(b"{" + live.stamp + b"," + _list_of(service, live, user_id, k) + b"}")
-
-
-async def recommendations_batch(request: Request) -> Response:
-    service: Service = request.app.state.service
-    user_ids, k = _asked(await _body(request, service.limits.body), service.limits)
-    live = service.live()
-    results = b",".join(b"{" + _list_of(service, live, user_id, k) + b"}" for user_id in user_ids)
-    return _json(b"{" + live.stamp + b',"results":[' + results + b"]}")
-
-
-async def similar(request: Request) -> Response:
-    service: Service = request.app.state.service
-    item_id, k = _id_in_path(request, "item_id"), _k(request, service.limits.similar)
-    live = service.live()
-    title = live.run.title(item_id)
-    if title is None:
-        raise Problem(404, f"Item {item_id!r} is not known to the run of {live.run.manifest.run_date}.")
-    items = records.first(live.run.similar(item_id) or b"", k)
-    asked = b'"item_id":' + orjson.dumps(item_id) + b',"title":' + title
-    return _json(b"{" + live.stamp + b"," + asked + b',"items":' + items + b"}")
-
-
-async def status(request: Request) -> Response:
-    follower: Follower = request.app.state.service.follower
-    live = follower.live
-    found = {
-        "surface": follower.surface,
-        "store": follower.storage.address,
-        "live": {**live.run.manifest.model_dump(exclude={"files"}), "since": live.since} if live else None,
-        "refused": follower.refusal,
-    }
-    return _json(orjson.dumps(found))
-
-
-async def healthz(request: Request) -> Response:
-    return _json(b'{"status":"alive"}')
-
-
-async def readyz(request: Request) -> Response:
-    live = request.app.state.service.live()
-    return _json(b'{"status":"ready",' + live.stamp + b"}")
-
-
-async def metrics(request: Request) -> Response:
-    return Response(generate_latest(request.app.state.service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-async def openapi_json(request: Request) -> Response:
-    return _json(orjson.dumps(request.app.state.service.description))
-
-
-async def docs(request: Request) -> Response:
-    return Response(openapi.page(request.app.state.service.description), media_type="text/html; charset=utf-8")
-
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-ROUTES: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET", "/v1/users/{user_id:id}/recommendations", recommendations),
-    ("POST", "/v1/recommendations:batch", recommendations_batch),
-    ("GET", "/v1/items/{item_id:id}/similar", similar),
-    ("GET", "/v1/status", status),
-    ("GET", "/healthz", healthz),
-    ("GET", "/readyz", readyz),
-    ("GET", "/metrics", metrics),
-    ("GET", "/openapi.json", openapi_json),
-    ("GET", "/docs", docs),
-)
-
-
-def make_app(service: Service, poll_seconds: float, when_up: Callable[[], None] = lambda: None) -> Starlette:
-    """The application; while it runs, it looks at the pointer every `poll_seconds`."""
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        service.follower.start(poll_seconds)
-        when_up()
-        yield
-        service.follower.stop()
-
-    app = Starlette(
-        routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in ROUTES],
-        middleware=[Middleware(Measured, metrics=service.metrics)],
-        exception_handlers={HTTPException: on_problem, Exception: on_crash},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    app.state.service = service
-    return app
-
-
-def _list_of(service: Service, live: LiveRun, user_id: str, k: int) -> bytes:
-    """The JSON members of one user's answer."""
-    own = live.run.user(user_id)
-    service.metrics.lists.labels("popular" if own is None else "own").inc()
-    asked = b'"user_id":' + orjson.dumps(user_id)
-    if own is not None:
-        return asked + b',"items":' + records.first(own, k)
-    reason = f"the run of {live.run.manifest.run_date} does not know this user; these items are popular"
-    fallback = b',"fallback":"popular","reason":' + orjson.dumps(reason)
-    return asked + fallback + b',"items":' + records.first(live.run.popular(), k)
-
-
-def _id_in_path(request: Request, name: str) -> str:
-    try:
-        unquote_to_bytes(request.scope.get("raw_path", b"")).decode()
-    except UnicodeDecodeError:
-        raise Problem(400, f"{name} is not UTF-8 text, percent-encoded.") from None
-    return _checked_id(request.path_params[name], name)
-
-
-def _checked_id(value: object, name: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise Problem(400, f"{name} must be a string of 1 to {ID_BYTES} bytes.")
-    if (size := len(value.encode(errors="replace"))) > ID_BYTES:
-        raise Problem(400, f"{name} has {size} bytes; at most {ID_BYTES} are allowed.")
-    return value
-
-
-def _k(request: Request, most: int) -> int:
-    text = request.query_params.get("k", str(most))
-    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= most:
-        raise Problem(400, f"k must be a whole number from 1 to {most}, not {text[:40]!r}.")
-    return int(text)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise Problem(413, f"The body has more than {most} bytes.")
-    return bytes(body)
-
-
-def _asked(body: bytes, limits: Limits) -> tuple[list[str], int]:
-    """The users and the k of a batch request."""
-    try:
-        asked = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, f"The body is not JSON: {error}.") from None
-    if not isinstance(asked, dict) or not isinstance(asked.get("user_ids"), list) or asked.keys() - {"user_ids", "k"}:
-        raise Problem(400, 'The body must be like {"user_ids": ["17850", "13047"], "k": 20}.')
-    user_ids, k = asked["user_ids"], asked.get("k", limits.recommendations)
-    if len(user_ids) > limits.batch:
-        raise Problem(400, f"There are {len(user_ids)} user_ids; at most {limits.batch} are allowed in one request.")
-    if type(k) is not int or not 1 <= k <= limits.recommendations:
-        raise Problem(400, f"k must be a whole number from 1 to {limits.recommendations}, not {str(k)[:40]!r}.")
-    return [_checked_id(user_id, f"user_ids[{place}]") for place, user_id in enumerate(user_ids)], k
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")
+def _nothing(name: str, query_string: str, asked: Asked) -> Answer:
+    raise AssertionError("this route answers otherwise")

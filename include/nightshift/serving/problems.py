@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+
+from nightshift.serving.answers import Answer, Pairs, plain_headers
+
+URL_CHARACTERS = 8192
+HEADERS = plain_headers("application/problem+json", "no-store")
 
 
-class Problem(HTTPException):
+class Problem(Exception):
     """Raised anywhere below a route; answered as problem+json."""
 
+    def __init__(self, status: int, detail: str, headers: Pairs = ()) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
 
-def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The problem as a response. Its type is about:blank: the status says what kind it is."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(orjson.dumps(body), status, headers, "application/problem+json")
-
-
-async def on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if isinstance(error, Problem):
-        return answer(error.status_code, error.detail)
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return answer(404, "There is no such page. GET /docs lists those there are.")
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another")
-        return answer(405, f"{request.method} is not for this address; use {allowed}.", error.headers)
-    return answer(error.status_code, error.detail, error.headers)
+    def answer(self) -> Answer:
+        """The problem as an answer. Its type is about:blank: the status says what kind it is."""
+        title = HTTPStatus(self.status).phrase
+        body = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        return self.status, [*HEADERS, *self.headers], orjson.dumps(body)
 
 
-async def on_crash(request: Request, error: Exception) -> Response:
-    return answer(500, "The service has failed on this request; its log says why.")
+def not_there(path: str) -> Problem:
+    if len(path) > URL_CHARACTERS:
+        return too_long(path)
+    return Problem(404, "There is no such page. GET /docs lists those there are.")
+
+
+def too_long(part: str) -> Problem:
+    return Problem(414, f"A part of the address has {len(part)} characters; at most {URL_CHARACTERS} are allowed.")
+
+
+def not_allowed(method: str, allowed: str) -> Problem:
+    return Problem(405, f"{method[:40]} is not for this address; use {allowed}.", (("allow", allowed),))
+
+
+CRASHED = Problem(500, "The service has failed on this request; its log says why.")

@@ -1,0 +1,35 @@
+"""Ask the store no longer than one is willing to wait, and never twice at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from nightshift.publishing.patience import within
+from nightshift.publishing.storage import StoreError
+
+T = TypeVar("T")
+
+
+class Timely:
+    """Calls that come back within `seconds`. One that does not is left to itself; until it ends there is no other."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._busy = seconds, threading.Lock()
+
+    def __call__(self, what: Callable[[], T]) -> T:
+        """What `what` returns or raises. Raises `StoreError` where it does neither in time."""
+        if not self._busy.acquire(blocking=False):
+            raise StoreError("the store has not answered what it was asked before")
+
+        def asked() -> T:
+            try:
+                return what()
+            finally:
+                self._busy.release()
+
+        try:
+            return within(self._seconds, asked)
+        except TimeoutError:
+            raise StoreError(f"the store has not answered within {self._seconds:g} s") from None

@@ -1,0 +1,125 @@
+"""The keys that are known now: read from the key file, and again whenever it changes.
+
+A file that cannot be used leaves the keys as they were; that is counted and said once, and looked at again at the
+next change. When the service starts, it is an error.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import math
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightshift.config import ConfigError, load_as
+from nightshift.serving.guard.keys import Caller, Key, KeyFile
+from nightshift.serving.guard.rates import Bucket, part
+
+log = logging.getLogger("nightshift.serving")
+
+HANDLE_BYTES = 8  # of a digest, that entries are found by; the whole of it is then compared in constant time
+MISSING = "Make one: python -m nightshift.serving.guard new-key --name NAME"
+
+Stamp = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class Entry:
+    """A key that is known.
+
+    Attributes:
+        bucket: shared by all keys of a name; None: no limit.
+        expires_at: by the clock of `time.monotonic`.
+    """
+
+    digest: bytes
+    caller: Caller
+    bucket: Bucket | None
+    expires: dt.datetime | None
+    expires_at: float = math.inf
+
+
+class Keyring:
+    """The entries of the key file at `path`, by the first bytes of their digests.
+
+    Attributes:
+        errors: times that a changed file could not be used.
+
+    Raises:
+        ConfigError: the file cannot be used at the start.
+    """
+
+    def __init__(self, path: Path, processes: int = 1) -> None:
+        self.path, self.errors = path, 0
+        self.entries: dict[bytes, Entry] = {}
+        self._processes = processes
+        self._buckets: dict[tuple[str, float, int], Bucket] = {}
+        self._seen: Stamp | None = self._stamp()
+        self._take(load_as(KeyFile, path, MISSING))
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, seconds: float) -> None:
+        """Look at the file every `seconds`, in a thread of its own, until `stop`."""
+        self._thread = threading.Thread(target=self._follow, args=(seconds,), name="keyring", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(2)
+
+    def look(self) -> None:
+        """Take the file's keys if it has changed since the last look."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return self._set_clocks()
+        self._seen = stamp
+        try:
+            self._take(load_as(KeyFile, self.path, MISSING))
+        except ConfigError as error:
+            self.errors += 1
+            log.error("the key file cannot be used, so the keys stay as they were: %s", error)
+        else:
+            log.info("%d keys of %s", len(self.entries), self.path)
+
+    def _take(self, file: KeyFile) -> None:
+        entries = {key.digest[:HANDLE_BYTES]: self._entry(key) for key in file.keys}
+        used = {id(entry.bucket) for entry in entries.values()}
+        self._buckets = {limit: bucket for limit, bucket in self._buckets.items() if id(bucket) in used}
+        self.entries = entries  # in one act: a request sees the old keys or the new
+        self._set_clocks()
+
+    def _entry(self, key: Key) -> Entry:
+        bucket = None
+        if key.rate:
+            limit = (key.name, key.rate, key.burst or max(1, math.ceil(key.rate)))
+            bucket = self._buckets.setdefault(
+                limit, Bucket(key.rate / self._processes, part(limit[2], self._processes))
+            )
+        return Entry(key.digest, key.caller, bucket, key.expires)
+
+    def _set_clocks(self) -> None:
+        """Say when keys expire by the clock that requests are timed with; at each look, since the two drift apart."""
+        ahead = time.monotonic() - time.time()
+        for entry in self.entries.values():
+            if entry.expires:
+                entry.expires_at = entry.expires.timestamp() + ahead
+
+    def _stamp(self) -> Stamp | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def _follow(self, seconds: float) -> None:
+        while not self._stopping.wait(seconds):
+            try:
+                self.look()
+            except Exception:
+                log.exception("the look at the key file failed; looking again")

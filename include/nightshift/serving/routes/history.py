@@ -1,0 +1,44 @@
+"""`GET /v1/users/{user_id}/history`: what a user bought, the latest first, for who has to explain a list.
+
+It is personal, so where keys are asked for it is for callers with the role tester, or admin.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from nightshift.serving.answers import Answer
+from nightshift.serving.exchange import Asked
+from nightshift.serving.following.shards import NotHereError
+from nightshift.serving.problems import Problem
+from nightshift.serving.routes.query import Queries, id_in_path
+from nightshift.serving.service import Service, must_be_for
+
+ON_ITS_WAY = Problem(503, "What this user bought is still on its way here: ask again.", (("retry-after", "1"),))
+
+
+class History:
+    """Answers the route, from the live run: no experiment changes what was bought."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._parse = Queries(("surface",), service.surfaces).parse
+
+    def __call__(self, user_id: str, query_string: str, asked: Asked) -> Answer:
+        surface = self._parse(query_string).surface
+        id_in_path(user_id, "user_id")
+        must_be_for(asked.caller, surface)
+        self._service.must_be_tester(asked.caller, "What a user bought")
+        live = self._service.live(surface)
+        try:
+            bought = live.history(user_id)
+        except NotHereError:
+            raise ON_ITS_WAY from None
+        if not bought:
+            raise Problem(404, f"The run of {live.run.manifest.run_date} has no purchases of {user_id[:64]!r}.")
+        wanted = asked.headers.get("if-none-match")
+        if wanted is not None and (unchanged := live.stamp.headers.if_unchanged(wanted)):
+            return unchanged
+        entries = bought.replace(b"\n", b",")
+        body = b"".join((live.stamp.of_user, orjson.dumps(user_id), live.well, entries, b"]}"))
+        return live.stamp.headers.answer(body, asked.headers, self._service.gzip_from)

@@ -1,0 +1,114 @@
+"""Whose list a user gets: their own, else their segment's, else the popular one; without what is to be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import orjson
+
+from nightshift.publishing.records import joined
+from nightshift.serving.following.live import OWN, POPULAR, SEGMENT, LiveRun
+from nightshift.serving.following.shards import NotHereError
+from nightshift.serving.problems import Problem
+from nightshift.serving.routes.query import Query
+
+
+class Found(NamedTuple):
+    """A user's list.
+
+    Attributes:
+        degraded: the JSON members that say why it is not the user's own, up to the entries.
+        entries: JSON objects, with commas between them.
+        level: OWN, SEGMENT or POPULAR.
+        refilled: whether entries of other lists had to make it up.
+        awaited: whether the user's own may come later.
+    """
+
+    degraded: bytes
+    entries: bytes
+    level: int
+    refilled: bool = False
+    awaited: bool = False
+
+
+def find(live: LiveRun, user_id: str, query: Query) -> Found:
+    """The user's list, as far as the run has one.
+
+    Raises:
+        Problem: there is nothing to filter by.
+    """
+    awaited = False
+    try:
+        own = live.user(user_id)
+    except NotHereError:
+        own, awaited = None, True
+    if own is not None and query.as_published:
+        return Found(live.well, joined(own, query.k), OWN)
+    if own is not None:
+        level, said, first = OWN, live.well, own
+    else:
+        level, said, first = _instead(live, query, awaited)
+    if query.as_published:
+        return Found(said, joined(first, query.k), level, awaited=awaited)
+    must_have(live, query)
+    kept = selected(live, query, iter([first]))
+    entries = kept if len(kept) == query.k else selected(live, query, _others(live, query, level, first))
+    return Found(said, b",".join(entries), level, len(entries) > len(kept), awaited)
+
+
+def shown(found: Found, query: Query) -> int | bytes:
+    """What is noted of the list: how many of what the run has, where that was shown; else the items, as JSON."""
+    if query.as_published and found.level != SEGMENT and not found.awaited:
+        return query.k
+    return b"[" + found.entries + b"]"
+
+
+def selected(live: LiveRun, query: Query, lists: Iterator[bytes]) -> list[bytes]:
+    """The first k entries of these lists, one after the other, that are not to be left out, each once."""
+    taken: list[bytes] = []
+    seen = set(query.exclude)
+    for value in lists:
+        for entry in value.split(b"\n"):
+            if len(taken) == query.k:
+                return taken
+            item = orjson.loads(entry)["item_id"] if entry else None
+            if item is None or item in seen:
+                continue
+            seen.add(item)
+            if not query.wanted or live.fits(item, query.wanted):
+                taken.append(entry)
+    return taken
+
+
+def must_have(live: LiveRun, query: Query) -> None:
+    """Raise a `Problem` if the run lacks an attribute to filter by, since else what must not be shown would be."""
+    for attribute, _ in query.wanted:
+        if live.attributes is None:
+            raise Problem(400, f"The run of {live.run.manifest.run_date} has no attributes of items to filter by.")
+        if attribute not in live.attributes:
+            known = ", ".join(live.attributes)
+            raise Problem(400, f"Items have no attribute {attribute[:64]!r}; they have {known}.")
+
+
+def _instead(live: LiveRun, query: Query, awaited: bool) -> tuple[int, bytes, bytes]:
+    """The level, what is said of it, and the list of who has none of their own here."""
+    lacks = "is still on its way for this user" if awaited else "does not know this user"
+    if query.segment is None:
+        if not awaited:
+            return POPULAR, live.unknown, live.popular
+        return POPULAR, live.degraded(POPULAR, f"{lacks}; these items are popular"), live.popular
+    name = ":".join(query.segment)
+    if found := live.segment(*query.segment):
+        return SEGMENT, live.degraded(SEGMENT, f"{lacks}; these items are for {name}"), found
+    what = f"{lacks}, and has no list for {name}; these items are popular"
+    return POPULAR, live.degraded(POPULAR, what), live.popular
+
+
+def _others(live: LiveRun, query: Query, level: int, first: bytes) -> Iterator[bytes]:
+    """The list, and those that make it up."""
+    yield first
+    if level == OWN and query.segment and (found := live.segment(*query.segment)):
+        yield found
+    if level != POPULAR:
+        yield live.popular

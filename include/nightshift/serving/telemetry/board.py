@@ -1,0 +1,83 @@
+"""What the processes of one service share: a folder in which each keeps its counts, its state, and a bell to ring.
+
+<pid>.counts    its counters, mapped into memory: whoever is asked for metrics adds up everyone's
+<pid>.json      what it serves
+<pid>.bell      a socket; whatever comes through it has the process look at the pointers now
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+WORD = 8  # bytes of a counter
+
+
+class Board:
+    """The folder, as one process sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.pid = folder, os.getpid()
+
+    def counts(self, size: int) -> memoryview:
+        """This process's own counters, all 0."""
+        partial = self._own("partial")
+        with partial.open("w+b") as file:
+            file.truncate(size * WORD)
+            mapped = mmap.mmap(file.fileno(), size * WORD)
+        partial.replace(self._own("counts"))  # so that nobody adds up a file that is still empty
+        return memoryview(mapped).cast("Q")
+
+    def totals(self) -> list[int]:
+        """The sums over all processes, those that have ended included: a sum never falls."""
+        total: list[int] = []
+        for file in sorted(self.folder.glob("*.counts")):
+            counts = memoryview(file.read_bytes()).cast("Q")
+            total = [one + other for one, other in zip(total, counts, strict=True)] if total else list(counts)
+        return total
+
+    def say(self, state: dict[str, Any]) -> None:
+        """Replace what is known of this process."""
+        partial = self._own("partial")
+        partial.write_bytes(orjson.dumps({"worker": self.pid, **state}))
+        partial.replace(self._own("json"))
+
+    def states(self) -> list[dict[str, Any]]:
+        """What the processes that are alive have said."""
+        return [orjson.loads(file.read_bytes()) for file in self._of_the_living("json")]
+
+    def listen(self, ring: Callable[[], None]) -> None:
+        """Call `ring` whenever somebody rings, in a thread of its own, for as long as the process lives."""
+        bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bell.bind(str(self._own("bell")))
+        threading.Thread(target=self._hear, args=(bell, ring), name="bell", daemon=True).start()
+
+    def ring(self) -> int:
+        """Ring at every living process. Returns how many heard it."""
+        heard = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringer:
+            for bell in self._of_the_living("bell"):
+                with contextlib.suppress(OSError):
+                    ringer.sendto(b"!", str(bell))
+                    heard += 1
+        return heard
+
+    def _hear(self, bell: socket.socket, ring: Callable[[], None]) -> None:
+        while bell.recv(1):
+            ring()
+
+    def _own(self, name: str) -> Path:
+        return self.folder / f"{self.pid}.{name}"
+
+    def _of_the_living(self, name: str) -> Iterator[Path]:
+        for file in sorted(self.folder.glob(f"*.{name}")):
+            if Path(f"/proc/{file.stem}").exists() or not Path("/proc").exists():
+                yield file
