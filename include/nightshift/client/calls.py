@@ -1,0 +1,160 @@
+"""What each call asks and makes of the reply, for both clients: generators of steps (see `retries`) to an answer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import nightshift
+from nightshift.client import answers
+from nightshift.client.answers import Degraded, Item, NotAnAnswerError, Recommendations, Similar
+from nightshift.client.errors import ClientError, UnavailableError
+from nightshift.client.memory import Memory
+from nightshift.client.retries import Outcome, Policy, Reply, Request, RetryBudget, Step, ask
+
+log = logging.getLogger("nightshift.client")
+
+LARGEST_BATCH = 1000
+
+Fallback = Sequence[Item | str] | Callable[[str], Sequence[Item | str]]
+Filter = Mapping[str, Sequence[str]]
+T = TypeVar("T")
+Steps = Generator[Step, Outcome, T]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a list: see docs/client.md."""
+
+    k: int | None = None
+    surface: str | None = None
+    exclude: Sequence[str] = ()
+    filter: Filter | None = None
+    segment: str | None = None
+
+    def query(self) -> str:
+        pairs = [(name, str(value)) for name in ("k", "surface") if (value := getattr(self, name)) is not None]
+        pairs += [("exclude", item) for item in self.exclude]
+        pairs += [
+            ("filter", f"{attribute}:{value}") for attribute, values in (self.filter or {}).items() for value in values
+        ]
+        pairs += [("segment", self.segment)] if self.segment is not None else []
+        return f"?{urlencode(pairs)}" if pairs else ""
+
+    def body(self) -> dict[str, Any]:
+        """As the members of a batch, but for its users."""
+        asked = {"k": self.k, "surface": self.surface, "exclude": list(self.exclude), "filter": dict(self.filter or {})}
+        return {name: value for name, value in asked.items() if value not in (None, [], {})}
+
+
+class Calls:
+    """What the two clients have in common: no input or output.
+
+    Args:
+        key: an API key, where the service asks for one.
+        fallback: items for when the service cannot answer: a list, or a function from a user's id to one.
+        remember: answers that are kept to be asked for again by tag; they also stand in while the service is away.
+    """
+
+    def __init__(self, key: str | None, fallback: Fallback | None, remember: int) -> None:
+        self._fallback, self._budget = fallback, RetryBudget()
+        self._lists: Memory[Recommendations] = Memory(remember)
+        self._similar: Memory[Similar] = Memory(remember)
+        self._headers = {
+            "accept": "application/json",
+            "user-agent": f"nightshift-client/{nightshift.__version__}",
+            **({"authorization": f"Bearer {key}"} if key else {}),
+        }
+
+    def recommendations(
+        self, user_id: str, options: Options, override: str | None, policy: Policy
+    ) -> Steps[Recommendations]:
+        target = f"/v1/users/{quote(user_id, safe='')}/recommendations{options.query()}"
+        try:
+            return (yield from self._get(target, answers.recommendations, self._lists, policy, override))
+        except ClientError as error:
+            return self._instead(user_id, options.k, error)
+
+    def batch(self, user_ids: Sequence[str], options: Options, policy: Policy) -> Steps[list[Recommendations]]:
+        """Of `LARGEST_BATCH` users at most."""
+        content = json.dumps({"user_ids": list(user_ids), **options.body()}).encode()
+        headers = {**self._headers, "content-type": "application/json"}
+        request = Request("POST", "/v1/recommendations:batch", headers, content)
+        try:
+            reply = yield from self._ask(request, policy)
+            return _read(reply, lambda body: answers.batch(body, user_ids))
+        except ClientError as error:
+            return [self._instead(user_id, options.k, error) for user_id in user_ids]
+
+    def similar(self, item_id: str, options: Options, policy: Policy) -> Steps[Similar]:
+        target = f"/v1/items/{quote(item_id, safe='')}/similar{options.query()}"
+        return (yield from self._get(target, answers.similar, self._similar, policy))
+
+    def status(self, policy: Policy) -> Steps[dict[str, Any]]:
+        reply = yield from self._ask(Request("GET", "/v1/status", self._headers), policy)
+        return _read(reply, answers.status)
+
+    def _get(
+        self,
+        target: str,
+        read: Callable[[bytes], Any],
+        memory: Memory[Any],
+        policy: Policy,
+        override: str | None = None,
+    ) -> Steps[Any]:
+        """The answer to a GET: new, or what is remembered where the service says that it still holds, or is away."""
+        known = memory.get(key := f"{override or ''} {target}")
+        headers = {
+            **self._headers,
+            **({"if-none-match": known.etag} if known else {}),
+            **({"x-nightshift-override": override} if override else {}),
+        }
+        try:
+            reply = yield from self._ask(Request("GET", target, headers), policy)
+            if reply.status == 304 and known:
+                return known.answer
+            answer = _read(reply, read)
+        except UnavailableError as error:
+            if known is None:
+                raise
+            log.warning("answering from memory: %s", error)
+            return replace(known.answer, degraded=Degraded("remembered", f"the service's last answer: {error}"))
+        memory.put(key, reply.headers.get("etag"), answer)
+        return answer
+
+    def _ask(self, request: Request, policy: Policy) -> Steps[Reply]:
+        return (yield from ask(request, policy, self._budget, time.monotonic))
+
+    def _instead(self, user_id: str, k: int | None, error: ClientError) -> Recommendations:
+        """What a user gets where the service does not answer; raises the error where there is no fallback."""
+        if self._fallback is None:
+            raise error
+        log.warning("answering by the fallback: %s", error)
+        reason = str(error)
+        try:
+            given = self._fallback(user_id) if callable(self._fallback) else self._fallback
+            items = tuple(item if isinstance(item, Item) else Item(item) for item in given)
+        except Exception as own:
+            log.exception("the fallback failed too")
+            items, reason = (), f"{error}; and the fallback failed: {own!r}"
+        return Recommendations(user_id, items[:k], None, Degraded("fallback", reason))
+
+
+def parts(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The users in batches as large as the service takes."""
+    for start in range(0, len(user_ids), LARGEST_BATCH):
+        yield user_ids[start : start + LARGEST_BATCH]
+
+
+def _read(reply: Reply, read: Callable[[bytes], T]) -> T:
+    if reply.status == 304:
+        raise UnavailableError("the service answered 304 to who remembers nothing")
+    try:
+        return cast(T, read(reply.body))
+    except NotAnAnswerError as error:
+        raise UnavailableError(f"what answered is not the lookup service: {error}") from None
