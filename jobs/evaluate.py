@@ -8,7 +8,6 @@ Whoever serves is a version in the registry; nobody is promoted here.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import math
 from dataclasses import asdict
@@ -25,9 +24,9 @@ from nightshift.lake import Lake
 from nightshift.models.baselines import BASELINES
 from nightshift.models.recommender import ModelFileError, Recommender
 from nightshift.ranking.loading import load_recommender
-from nightshift.registry import champion_before
-from nightshift.registry.tracking import Registered, Tracking
-from nightshift.runs import Night, StepError
+from nightshift.ranking.two_stage import TwoStage
+from nightshift.registry.tracking import Registered, Tracking, registered_champion
+from nightshift.runs import Night
 from nightshift.tuning.winner import judge as judge_winner
 
 log = logging.getLogger("nightshift")
@@ -37,7 +36,7 @@ def evaluate(night: Night) -> dict[str, Any]:
     trained = night.read_json("train")
     values = load_values(night.folder / "test")
     baselines = {baseline.kind: values[baseline.kind] for baseline in BASELINES}
-    champion = found_champion(night)
+    champion = registered_champion(night)
     tested, trouble = tested_champion(night, champion) if champion else (None, "there is no champion yet")
     settings = night.settings.evaluation
     before = tested.values["champion"] if tested else None
@@ -67,24 +66,6 @@ def evaluate(night: Night) -> dict[str, Any]:
     return {name: result[name] for name in ("accepted", "reasons", "served")}
 
 
-def found_champion(night: Night) -> Registered | None:
-    """The champion that the night found, with its files; None before the first promotion.
-
-    Raises:
-        StepError: its files cannot be had. That nobody can look at the champion must not make a challenger one.
-    """
-    champion = champion_before(night)
-    if champion is None:
-        return None
-    try:
-        return Tracking(night).version(champion.version)
-    except OSError as error:
-        raise StepError(
-            f"the champion, version {champion.version}, cannot be had: {error}. Bring its files back, or promote "
-            f"another version: python -m jobs.promote --run-date {night.run_date - dt.timedelta(days=1)} --version N"
-        ) from error
-
-
 def figures(gain: Interval) -> dict[str, float | None]:
     """An interval for JSON, which knows no infinity."""
     return {name: value if math.isfinite(value) else None for name, value in asdict(gain).items()}
@@ -98,6 +79,7 @@ def tested_champion(night: Night, champion: Registered) -> tuple[Comparison | No
     truth = labels(happened, known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
+        model = model.indexed(known) if isinstance(model, TwoStage) else model
         return compare({"champion": model}, known, truth, night.settings.evaluation.k), ""
     except (ModelFileError, SeenTestError) as error:
         return None, f"the champion, version {champion.version}, cannot be used: {error}"

@@ -2,7 +2,8 @@
 
     python -m jobs.infer --run-date 2011-11-30
 
-Leaves lists/: `lists` a user, `popular` for a user who is not known, `similar` an item, and the `items`, as .parquet.
+Leaves lists/: `lists` a user, `popular` for a user who is not known, `segments` for one of whom only an attribute is,
+`similar` an item, the `items`, and `histories`, what each user bought last; all as .parquet.
 Users go through in blocks (`inference.block_users`), by as many processes as there are cores; a run that was killed
 goes on at the block where it was.
 """
@@ -22,7 +23,10 @@ import pyarrow.parquet as pq
 
 from jobs import command
 from nightshift.config import Settings
+from nightshift.config.settings import CURRENT
 from nightshift.features.blocks import Blocks, split
+from nightshift.features.purchases import latest_purchases
+from nightshift.features.segments import Segments, segments_of
 from nightshift.features.snapshot import Snapshot
 from nightshift.lake import Lake
 from nightshift.models.attributes import text_columns
@@ -34,11 +38,15 @@ from nightshift.ranking.batch import Batch, Maker, folder_for, join
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.reasons import with_reasons
 from nightshift.ranking.rerank import Reranked, Rules
-from nightshift.ranking.similar import similar_items
+from nightshift.ranking.segments import segment_lists, summed, votes_of
+from nightshift.ranking.similar import SIMILAR_BY, similar_items
 from nightshift.ranking.two_stage import TwoStage
 from nightshift.retrieval.files import load_index, save_index
-from nightshift.retrieval.index import index_for
+from nightshift.retrieval.gate import gated_index
 from nightshift.runs import Night, code_version
+
+OF_USERS = ("lists", "histories")
+BY_BLOCK = (*OF_USERS, "votes")
 
 
 def infer(night: Night) -> dict[str, Any]:
@@ -52,20 +60,26 @@ def infer(night: Night) -> dict[str, Any]:
     if not verdict["accepted"]:  # the night's are of the new model
         indexes = index_champion(night.home / served["folder"], served["kind"], settings, snapshot, work / "index")
 
-    make = partial(maker, night.home / served["folder"], served["kind"], settings, indexes)
-    parts = Batch(blocks, work, make).run(settings.inference.processes)
+    rules = settings.lists
+    segments = segments_of(blocks.lake, night.run_date, tables, rules.segment_users, rules.segment_values)
+    make = partial(maker, night.home / served["folder"], served["kind"], settings, indexes, segments)
+    parts = Batch(blocks, work, make, BY_BLOCK).run(settings.inference.processes)
     folder = night.fresh_folder("lists")
-    join(parts, folder / "lists.parquet")
+    for name in OF_USERS:
+        join(parts[name], folder / f"{name}.parquet")
     model = model_of(night.home / served["folder"], served["kind"], settings, indexes)
     frames = beside_users(model, snapshot, settings)
+    frames["segments"] = segment_lists(summed(parts["votes"]), snapshot, rules)
     for name, frame in frames.items():
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
     night.keep_folder("lists")
     shutil.rmtree(night.folder / "lists.blocks")
-    reference.keep(night, night.home / served["folder"])  # what later nights are compared with
+    if night.channel == CURRENT:
+        reference.keep(night, night.home / served["folder"])  # what later nights are compared with
     return {
         "model": {name: served[name] for name in ("name", "version", "kind")},
         "blocks": len(blocks),
+        "segments": int(frames["segments"].groupby(["attribute", "value"]).ngroups),
         **counted(night.folder / "lists" / "lists.parquet"),
     }
 
@@ -88,10 +102,11 @@ def split_anew(lake: Lake, night: Night, tables: dict[str, int], folder: Path) -
 
 
 def index_champion(model: Path, kind: str, settings: Settings, snapshot: Snapshot, folder: Path) -> Path:
-    """Indexes of a champion's vectors over what can be sold tonight, in `folder`."""
-    found = load_recommender(model, kind, settings)
+    """Indexes of a champion's vectors over what can be sold tonight, in `folder`; gated with the snapshot's users."""
+    found, coded = load_recommender(model, kind, settings), Coded(snapshot)
     for source, embedding in found.embeddings.items() if isinstance(found, TwoStage) else ():
-        save_index(index_for(embedding, Coded(snapshot), settings), folder / source, {})
+        index, figures = gated_index(source, embedding, coded, settings, of_items=source == SIMILAR_BY)
+        save_index(index, folder / source, {"recall": figures["recall"]})
     return folder
 
 
@@ -103,13 +118,17 @@ def model_of(folder: Path, kind: str, settings: Settings, indexes: Path) -> Reco
     return replace(model, indexes={source: load_index(indexes / source) for source in model.embeddings})
 
 
-def maker(folder: Path, kind: str, settings: Settings, indexes: Path) -> Maker:
-    """What makes the lists of a block, loaded once a process."""
+def maker(folder: Path, kind: str, settings: Settings, indexes: Path, segments: Segments) -> Maker:
+    """What makes the tables of a block, loaded once a process."""
     model = model_of(folder, kind, settings, indexes)
 
-    def make(snapshot: Snapshot) -> pa.Table:
+    def make(snapshot: Snapshot) -> dict[str, pa.Table]:
         lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), settings)
-        return pa.Table.from_pandas(lists, preserve_index=False)
+        return {
+            "lists": pa.Table.from_pandas(lists, preserve_index=False),
+            "histories": latest_purchases(snapshot, settings.lists.histories),
+            "votes": votes_of(snapshot, segments),
+        }
 
     return make
 
@@ -128,7 +147,7 @@ def beside_users(model: Recommender, snapshot: Snapshot, settings: Settings) -> 
     popular = lists_for(RecentPopularity(), snapshot, [""], settings).drop(columns="user_id")
     rules = Rules(Coded(snapshot), settings.lists)
     if isinstance(model, TwoStage) and model.indexes:
-        similar = similar_items(rules, model.embeddings["two_tower"], model.indexes["two_tower"])
+        similar = similar_items(rules, model.embeddings[SIMILAR_BY], model.indexes[SIMILAR_BY])
     else:
         similar = similar_items(rules, None, None)
     items = snapshot.items[["item_id", "sellable"]].assign(title=None, kind=None)

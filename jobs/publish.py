@@ -2,14 +2,18 @@
 
     python -m jobs.publish --run-date 2011-11-30
 
-Publishing again changes nothing. An older date than the live one is published without going live (a backfill), and so
-is a run that was rolled back.
+Publishing again changes nothing; after a kill it goes on where it was. An older date than the live one is published
+without going live (a backfill), and so is a run that was rolled back. What fails leaves readers with what they saw
+before, and says so in one line. See docs/store.md.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,14 @@ from jobs import command
 from nightshift.publishing.lists import hashes, load_lists
 from nightshift.publishing.manifest import Model, config_hash
 from nightshift.publishing.pointer import make_live
-from nightshift.publishing.prune import prune
+from nightshift.publishing.prune import prune_if_possible
 from nightshift.publishing.publish import Origin, publish_run
 from nightshift.publishing.storage import store_of
 from nightshift.runs import Night, StepError, code_version
 
+log = logging.getLogger("nightshift.publish")
+
+WORK, DAY = "publish-", 86_400  # seconds
 READS_TABLES = ("ingest", "validate_events", "build_features", "train")  # a later one's version of a table counts
 
 
@@ -32,7 +39,8 @@ def publish(night: Night) -> dict[str, Any]:
     _lists_were_validated(night)
     lists, origin = load_lists(night.folder / "lists"), _origin(night)
     now = dt.datetime.now(dt.UTC)
-    with tempfile.TemporaryDirectory(prefix="publish-", dir=night.folder) as work:
+    _sweep(night.folder)
+    with tempfile.TemporaryDirectory(prefix=WORK, dir=night.folder) as work:
         manifest = publish_run(
             storage,
             settings.surface,
@@ -41,12 +49,16 @@ def publish(night: Night) -> dict[str, Any]:
             lists,
             origin,
             shards=settings.shards,
+            item_shards=settings.item_shards,
             now=now,
             work=Path(work),
         )
-    move = make_live(storage, settings.surface, manifest.run, now)
+    move = make_live(storage, settings.surface, manifest.run, now, night.channel)
+    log.log(logging.INFO if move.moved else logging.WARNING, "publish: %s", move.why)
+    pruned = prune_if_possible(storage, settings.surface, settings.keep_runs, dt.datetime.now(dt.UTC))
     return {
         "surface": settings.surface,
+        "channel": night.channel,
         "run": str(manifest.run),
         "store": storage.address,
         "endpoint": settings.endpoint,
@@ -59,8 +71,17 @@ def publish(night: Night) -> dict[str, Any]:
         "live": str(move.live),
         "previous": str(move.previous) if move.previous else None,
         "why": move.why,
-        "pruned": prune(storage, settings.surface, settings.keep_runs, now),
+        "put_away": pruned.put_away,
+        "pruned": pruned.removed,
+        "not_pruned": pruned.why_not,
     }
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a publisher that was killed had built. One that began within a day may be at work."""
+    for work in folder.glob(f"{WORK}*"):
+        if time.time() - work.stat().st_mtime > DAY:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _lists_were_validated(night: Night) -> None:

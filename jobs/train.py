@@ -6,10 +6,12 @@
 Several processes share the two-tower model's steps, each with a batch of its own, so that a step is as many times
 larger; what else there is to do, the first does alone. A night that was killed goes on from its last checkpoint.
 
-Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's, card.md says what it
-is good for), test/ (each model's figures a user) and train.json: parameters, curves, every model's metrics on the same
-users, over all items and over those new to the user, and by slice. Where there is too little to learn from yet, it
-leaves the baselines' only, and one of those will serve.
+The first two-tower fit goes on from what the champion had at its own ranker cut-off, or says why it does not.
+
+Leaves model/ (two_tower/ and graph_filter/ serve, those in holdout/ are tested, ranker/ is both's, that in early/ is
+what a later night may go on from, card.md says what it is good for), test/ (each model's figures a user) and
+train.json: parameters, curves, every model's metrics on the same users, over all items and over those new to the user,
+and by slice. Where there is too little to learn from yet, it leaves the baselines' only, and one of those will serve.
 """
 
 from __future__ import annotations
@@ -25,24 +27,28 @@ import pandas as pd
 
 from jobs import command
 from nightshift.config import Settings, load
-from nightshift.evaluation.compare import Comparison, compare, save_values
-from nightshift.evaluation.discovery import OnlyNew, unseen
+from nightshift.evaluation.compare import Case, Comparison, compare_all, save_values
+from nightshift.evaluation.discovery import DEEPER, OnlyNew, unseen
 from nightshift.evaluation.labels import labels
-from nightshift.evaluation.rules_cost import rules_cost
+from nightshift.evaluation.rules_cost import rule_steps, rules_cost
 from nightshift.evaluation.slices import by_slice, slices
 from nightshift.features.histories import Histories
+from nightshift.features.lineage import load_lineage
 from nightshift.features.snapshot import Snapshot, load_interactions, load_snapshot
 from nightshift.lake import Lake
 from nightshift.models import processes
 from nightshift.models.baselines import BASELINES
 from nightshift.models.fitting import NothingToLearnError
-from nightshift.models.recommender import Recommender
-from nightshift.models.two_tower import best_device
+from nightshift.models.recommender import ModelFileError, Recommender
+from nightshift.models.remembered import Remembered
+from nightshift.models.two_tower import TwoTower, best_device
+from nightshift.models.warm_start import misfit
 from nightshift.ranking.audit import TrainingAudit
-from nightshift.ranking.rerank import Reranked
-from nightshift.ranking.training import Trained, follow, train_two_stage
+from nightshift.ranking.rerank import CANDIDATES, Reranked
+from nightshift.ranking.training import Trained, follow, load_early, train_two_stage
+from nightshift.ranking.two_stage import TwoStage
 from nightshift.registry.card import FILE, model_card
-from nightshift.registry.tracking import Tracking
+from nightshift.registry.tracking import Tracking, registered_champion
 from nightshift.runs import Night, code_version, open_night
 from nightshift.tuning.winner import tuned
 
@@ -65,12 +71,15 @@ def train(night: Night) -> dict[str, Any]:
     recent = load_interactions(lake, night.run_date, tables["events"], after=night.ranker_cutoff)
     early, middle, late = snapshots
     truth = labels(recent, middle.as_of, late.as_of, known=middle)
+    start, first_fit = warm_start(night)
+    log.info("train: the first two-tower fit is %s", first_fit)
     folder = night.fresh_folder("model")
-    trained = learn(night, folder, snapshots, histories, recent, truth, audit)
+    trained = learn(night, folder, snapshots, histories, recent, truth, audit, start)
 
     calibration = trained.serving.calibration if trained else None
     result = {
         "trained": trained is not None,
+        "first_fit": first_fit,
         "params": parameters(settings) | ({"tuning.winner": winner.name} if winner else {}),
         "tuning": winner.told if winner else None,
         "curves": trained.curves if trained else {},
@@ -107,6 +116,42 @@ def known(night: Night) -> tuple[list[Snapshot], Histories]:
     return [load_snapshot(lake, day, tables) for day in night.cutoffs], histories
 
 
+def warm_start(night: Night) -> tuple[TwoTower | None, str]:
+    """What the night's first two-tower fit goes on from: the champion's as of its own ranker cut-off, if it may.
+
+    The champion is the one on record before the run date, so that a night that is run again finds the same.
+
+    Returns:
+        the model, None for a fit from the beginning; and in words what it is, or why there is none.
+
+    Raises:
+        StepError: the champion's files cannot be had.
+    """
+    settings, anew = night.settings, "from the beginning: "
+    if not settings.two_tower.restart_days:
+        return None, f"{anew}two_tower.restart_days is 0"
+    champion = registered_champion(night)
+    if champion is None:
+        return None, f"{anew}there is no champion yet"
+    anew += f"the champion, version {champion.version}, cannot be gone on from: "
+    if champion.kind != TwoStage.kind:
+        return None, f"{anew}it is {champion.kind}, which learns nothing"
+    if not champion.intact:
+        return None, f"{anew}its files are not those that were registered"
+    try:
+        model = load_early(champion.folder)
+    except FileNotFoundError:
+        return None, f"{anew}it keeps no model as of its ranker cut-off"
+    except ModelFileError as error:
+        log.warning("train: %s", error)
+        return None, f"{anew}its files do not fit this code"
+    lineage = load_lineage(Lake(night.home / "lake"), settings).of(model.as_of)
+    if why := misfit(model, night.ranker_cutoff, lineage, settings):
+        return None, f"{anew}{why}"
+    of = f"as of {model.as_of}, {model.about['refreshes']} refreshes after {model.about['begun']}"
+    return model, f"a refresh of the champion's, version {champion.version}, {of}"
+
+
 def learn(
     night: Night,
     folder: Path,
@@ -115,18 +160,20 @@ def learn(
     recent: pd.DataFrame,
     truth: pd.DataFrame,
     audit: TrainingAudit,
+    start: TwoTower | None,
 ) -> Trained | None:
     """Train, and write the files to `folder`; None, and there the reason, where there is nothing to learn from.
 
     Args:
         recent: the positive events after the ranker's cut-off, which are its labels.
         truth: what came true after the test cut-off: nothing is fitted to it but what the scores of the lists mean.
+        start: see `warm_start`.
     """
     early, middle, _ = snapshots
     try:
         ranker_labels = labels(recent, early.as_of, middle.as_of, known=early)
         fits = night.folder / FITS
-        trained = train_two_stage(snapshots, histories, ranker_labels, night.settings, audit.ranker_rows, fits)
+        trained = train_two_stage(snapshots, histories, ranker_labels, night.settings, audit.ranker_rows, fits, start)
         trained = trained.calibrated(middle, truth, night.settings)
         trained.save(folder)
         return trained
@@ -138,23 +185,25 @@ def learn(
 
 def judged(night: Night, trained: Trained | None, known: Snapshot, truth: pd.DataFrame) -> dict[str, Any]:
     """Every model's figures on the same users, over all items, over those new to the user, and by slice."""
-    settings = night.settings
+    settings, k = night.settings, night.settings.evaluation.k
     models: dict[str, Recommender] = {baseline.kind: baseline() for baseline in BASELINES}
     if trained:
-        models |= trained.holdout.embeddings
-        models["two_stage"] = trained.holdout
-        models["two_stage_reranked"] = Reranked(trained.holdout, settings.lists)  # what the rules cost
-    test = compare(models, known, truth, settings.evaluation.k)
+        models |= {**trained.holdout.embeddings, "two_stage": trained.holdout}
+    depth = max(k + DEEPER, CANDIDATES)
+    models |= {name: Remembered(models[name], depth) for name in DISCOVERERS if name in models}
     fresh = {name: OnlyNew(models[name]) for name in DISCOVERERS if name in models}
-    new = compare(fresh, known, unseen(truth, known), settings.evaluation.k)
+    steps = rule_steps(models["two_stage"], settings.lists) if trained else {}
+    if trained:
+        models["two_stage_reranked"] = Reranked(models["two_stage"], settings.lists)
+    cases = [Case(models, truth, k), Case(fresh, unseen(truth, known), k), Case(steps, truth, k, character=False)]
+    test, new, ruled = compare_all(cases, known)
     save_values(test.values, night.fresh_folder("test"))
     night.keep_folder("test")
-    cost = rules_cost(trained.holdout, known, truth, settings.lists, settings.evaluation.k) if trained else []
     return {
         "metrics": test.metrics,
         "metrics_new": new.metrics,
         "slices": sliced(test, known, settings),
-        "rules_cost": cost,
+        "rules_cost": rules_cost(ruled.values, settings.lists) if trained else [],
     }
 
 
@@ -190,7 +239,7 @@ def take_part() -> None:
     """What every process but the first does."""
     args = command.parser("train", __doc__).parse_args()
     night, _ = tuned(open_night(load(args.config), args.run_date, args.run_id))
-    follow(*known(night), night.settings, night.folder / FITS)
+    follow(*known(night), night.settings, night.folder / FITS, lambda: warm_start(night)[0])
 
 
 if __name__ == "__main__":

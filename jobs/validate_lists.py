@@ -3,19 +3,23 @@
     python -m jobs.validate_lists --run-date 2011-11-30
 
 Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, the hard rules kept,
-and coverage and overlap with the lists published before within bounds. The list for unknown users and those of similar
-items are held to the same. What fails is not promoted and not published, and neither is a file that has changed since.
+and coverage and overlap with the lists published before within bounds. The lists for unknown users, of segments and of
+similar items are held to the same; a history tells of nothing after the night. What fails is not promoted and not
+published, and neither is a file that has changed since.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jobs import command
+from nightshift.config.settings import CURRENT
 from nightshift.contracts import check
+from nightshift.contracts.figures import Rows
 from nightshift.features.snapshot import load_snapshot
 from nightshift.lake import Lake
 from nightshift.publishing.lists import hashes
@@ -23,32 +27,42 @@ from nightshift.publishing.read import published_before
 from nightshift.ranking.list_audit import audited, held_back
 from nightshift.runs import Night
 
+GATE = "validate_lists"
+WHOLE = ("lists", "popular", "segments", "similar")  # that fit into memory; histories are looked at where they lie
+
 
 def validate_lists(night: Night) -> dict[str, Any]:
     bounds = night.settings.lists
     folder = night.folder / "lists"
     sha256 = hashes(folder)  # before they are read: what changes after this is not published
-    lists, popular, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in ("lists", "popular", "similar"))
+    lists, popular, segments, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in WHOLE)
     versions = night.read_json("build_features")["tables"]
     snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, versions)
+    strangers = replace(snapshot, pairs=snapshot.pairs.iloc[:0])
     sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"]) - bounds.banned
     known = similar["item_id"].isin(snapshot.items["item_id"])
-    before = published_before(night)
+    before = published_before(night) if night.channel == CURRENT else None  # a challenger's may be quite other lists
     held = held_back(snapshot, bounds)
     summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before, held)
-    frames = {
+    rows: dict[str, Rows] = {
         "lists": audited(lists, snapshot, bounds),
-        "popular": audited(popular.assign(user_id=""), snapshot, bounds),
+        "popular": audited(popular.assign(user_id=""), strangers, bounds),
+        "segments": audited(
+            segments.assign(user_id=segments["attribute"] + ":" + segments["value"]), strangers, bounds
+        ),
+        "histories": [folder / "histories.parquet"],
         "similar": similar.assign(sellable=similar["similar_id"].isin(sellable), known=known),
         "lists_summary": pd.DataFrame([summary]).astype({"overlap": float}),  # NaN: there is nothing to compare with
     }
     low, high = bounds.overlap
     checks = check(
         night,
-        "validate_lists",
-        frames,
+        GATE if night.channel == CURRENT else f"{GATE}.{night.channel}",
+        rows,
         size=bounds.size,
         similar=bounds.similar,
+        histories=bounds.histories,
+        run_date=night.run_date,
         min_coverage=bounds.min_coverage,
         min_overlap=low,
         max_overlap=high,

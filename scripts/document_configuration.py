@@ -38,6 +38,8 @@ TYPES = {
     "Sql": "SQL",
     "SqlType": "Spark SQL type",
     "Share": "0 to 1",
+    "Name": "name of a-z, 0-9, _ and -",
+    "ModelVersion": "model version or `challenger`",
     "PositiveInt": "whole number from 1",
 }
 BOUNDS = {

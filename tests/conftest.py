@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from nightshift.config.settings import Engine
@@ -13,8 +15,11 @@ from nightshift.lake import engine
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of the code's
+hypothesis.settings.load_profile("untimed")
+
 TINY = {  # rows are few here: compile nothing, plan once
-    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
@@ -22,12 +27,22 @@ TINY = {  # rows are few here: compile nothing, plan once
 
 
 @pytest.fixture(scope="session")
-def warm_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """Settings that send every session, of this process or another, to the one server of the tests."""
-    home = tmp_path_factory.mktemp("spark")
-    server = engine.start(Engine(master="local[2]", memory="1g", conf=TINY), home)
-    yield Engine(kind="connect", remote=f"sc://127.0.0.1:{server['port']}", shuffle_partitions=1)
-    engine.stop(home)
+def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The one Spark server of the tests, of all workers': its port, its pid and when it started."""
+    folder = tmp_path_factory.getbasetemp()
+    home = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "spark"
+    with engine.in_use(home):
+        server = engine.start(Engine(master="local[2]", memory="1500m", conf=TINY), home)
+        with engine.session(Engine(), home):
+            pass  # it answers
+        yield server
+    engine.stop(home)  # does nothing while another worker uses it
+
+
+@pytest.fixture(scope="session")
+def warm_engine(warm_server: dict[str, int]) -> Engine:
+    """Settings that send every session, of any process, to that server."""
+    return Engine(kind="connect", remote=f"sc://127.0.0.1:{warm_server['port']}", shuffle_partitions=1)
 
 
 @pytest.fixture

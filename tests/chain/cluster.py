@@ -17,6 +17,7 @@ from nightshift.lake.java import java_home
 
 SPARK = Path(pyspark.__file__).parent
 DEPLOY = "org.apache.spark.deploy"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # to start a Java that does little
 
 
 @contextlib.contextmanager
@@ -31,6 +32,7 @@ def cluster(folder: Path) -> Iterator[str]:
         "SPARK_HOME": str(SPARK),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_JAVA_OPTS": QUICK,
         "TZ": "UTC",
     }
     loopback = ["--host", "127.0.0.1", "--webui-port", "0"]

@@ -1,4 +1,4 @@
-"""A slice of the shipped sample, small enough to run nights in a test: a fifth of the customers over ten weeks."""
+"""A slice of the shipped sample, small enough to run nights in a test: a fifth of the customers over six weeks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import gzip
 import io
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nightshift.config import load
+from nightshift.config.settings import Engine
+from nightshift.lake import engine
 from nightshift.runs.steps import STEPS
+from tests.chain.step_process import StepProcess
 
 ROOT = Path(__file__).parents[2]
-FIRST, RUN_DATE = dt.date(2011, 9, 20), dt.date(2011, 11, 28)
+FIRST, RUN_DATE = dt.date(2011, 10, 18), dt.date(2011, 11, 28)
 
 
 @dataclass(frozen=True)
@@ -45,46 +49,51 @@ class Shop:
 
     def step(self, name: str, run_date: dt.date = RUN_DATE, run_id: str = "test") -> subprocess.CompletedProcess[str]:
         """One step, as a process of its own."""
-        command = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(run_date), "--run-id", run_id]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        return self._start([name], run_date, run_id).wait()
 
     def night(self, run_date: dt.date = RUN_DATE, run_id: str = "test") -> dict[str, dict[str, Any]]:
-        """All steps of a night, by one process that imports the libraries once. Returns their summaries."""
-        each = "import runpy\nfor step in " + repr(STEPS) + ": runpy.run_module(f'jobs.{step}', run_name='__main__')"
-        command = [sys.executable, "-c", each, "--run-date", str(run_date), "--run-id", run_id]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        """All steps of a night, by one process. Returns their summaries."""
+        done = self._start(STEPS, run_date, run_id).wait()
         assert done.returncode == 0, done.stderr[-2000:]
         told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
         assert [summary["step"] for summary in told] == list(STEPS), done.stdout[-2000:]
         return {summary["step"]: summary for summary in told}
 
-    def kill_step(self, name: str, after: float, run_id: str = "test") -> bool:
-        """Start a step and SIGKILL it after some seconds. Returns whether it was still at work."""
-        command = [sys.executable, "-m", f"jobs.{name}", "--run-date", str(RUN_DATE), "--run-id", run_id]
-        quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=quiet, stderr=quiet)
-        deadline = time.monotonic() + after
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        at_work = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return at_work
+    def kill_step(self, name: str, seconds: float, run_id: str = "test") -> bool:
+        """SIGKILL a step that takes some seconds: when a third of them is over, or sooner, a little after it has first
+        written. Returns whether it was still at work."""
+        before, latest = self.files(), time.monotonic() + seconds / 3
+        step = self._start([name], RUN_DATE, run_id)
+        while step.process.exitcode is None and time.monotonic() < latest:
+            if not self.files() <= before:
+                latest = min(latest, time.monotonic() + min(seconds / 5, 2))
+            step.process.join(0.01)
+        return step.kill()
+
+    def _start(self, steps: Sequence[str], run_date: dt.date, run_id: str) -> StepProcess:
+        return StepProcess(steps, ["--run-date", str(run_date), "--run-id", run_id], self.environment)
+
+    def files(self) -> set[str]:
+        """All files and folders of the home but those of Spark's server."""
+        return {
+            path for top in self.home.iterdir() if top.name != "engine" for path in glob(f"{top}/**", recursive=True)
+        }
 
     def pointer(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.home / "published" / "home" / "current.json").read_text())
         return found
 
-    def engine(self, command: str) -> None:
-        arguments = [sys.executable, "-m", "jobs.engine", command]
-        subprocess.run(arguments, cwd=ROOT, env=self.environment, check=True, capture_output=True)
+    def start_engine(self) -> None:
+        engine.start(load(self.config).engine, self.home)
+
+    def stop_engine(self) -> None:
+        engine.stop(self.home)
 
 
-UNCOMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-"""Spark computes by interpreting: quicker over few rows, and what a test of something else may do."""
+OWN_ENGINE = Engine(memory="1g", shuffle_partitions=2, java_options="-XX:TieredStopAtLevel=1")
 
 
-def make_shop(folder: Path, uncompiled: bool = False) -> Shop:
+def make_shop(folder: Path, spark: Engine = OWN_ENGINE) -> Shop:
     """Write the slice's daily files and a configuration of small models into `folder`."""
     day = FIRST
     (folder / "events").mkdir(parents=True)
@@ -95,12 +104,7 @@ def make_shop(folder: Path, uncompiled: bool = False) -> Shop:
     settings = yaml.safe_load((ROOT / "nightshift.yaml").read_text())
     settings["source"] |= {"address": "events/{run_date}.csv.gz", "first_day": FIRST}
     settings |= {
-        "engine": {
-            "memory": "1g",
-            "shuffle_partitions": 2,
-            "java_options": "-XX:TieredStopAtLevel=1",
-            "conf": UNCOMPILED if uncompiled else {},
-        },
+        "engine": spark.model_dump(),
         "evaluation": {"test_days": 14, "min_users": 20},
         "two_tower": {"epochs": 1, "dimension": 16},
         "ranker": {"trees": 20},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import os
 import sys
@@ -13,16 +14,24 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from cluster import cluster
-from small_shop import RUN_DATE, Shop, make_shop
 
 from nightshift.config.settings import Runner
-from nightshift.lake import Lake, engine
+from nightshift.lake import Lake
 from nightshift_airflow.runners import ProcessRunner
+from tests.chain.cluster import QUICK, cluster
+from tests.chain.small_shop import RUN_DATE, Shop, make_shop
 
 STEPS = ("ingest", "validate_events", "build_features")
 LOG = logging.getLogger("task")
 OF_THE_RUN = {"validation_results"}  # holds when it was checked
+
+UNCOMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+TWO_SMALL_EXECUTORS = {
+    "spark.cores.max": "2",
+    "spark.executor.memory": "512m",
+    "spark.executor.extraJavaOptions": QUICK,
+    "spark.scheduler.minRegisteredResourcesRatio": "1",  # begin when both workers are there
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,18 @@ class Engine(Shop):
     def config(self) -> Path:
         return self.folder / f"{self.name}.yaml"
 
-    def night(self, runner: Runner) -> None:
-        own = {"NIGHTSHIFT_HOME": str(self.home), "NIGHTSHIFT_CONFIG": str(self.config)}
-        runner = runner.model_copy(update={"environment": runner.environment | own})
+    def land_and_build(self) -> None:
         for step in STEPS:
+            done = self.step(step)
+            assert done.returncode == 0, done.stderr[-2000:]
+
+    def land_and_build_on(self, master: str) -> None:
+        """By spark-submit, those steps that use Spark."""
+        own = {"NIGHTSHIFT_HOME": str(self.home), "NIGHTSHIFT_CONFIG": str(self.config)}
+        here = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_SUBMIT_OPTS": QUICK}
+        submit = Runner(kind="spark-submit", master=master, environment=here | own)
+        for step in STEPS:
+            runner = Runner(environment=own) if step == "validate_events" else submit
             told = ProcessRunner(runner).run(step, ["--run-date", str(RUN_DATE)], LOG, {})
             assert told["step"] == step
 
@@ -72,29 +89,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_engines_leave_the_same_tables(home: Path) -> None:
-    shop = make_shop(home / "shop", uncompiled=True)
-    local = with_engine(shop, "local", master="local[2]", memory="1g")
-    local.engine("start")
-    try:
-        local.night(Runner())
-        server = engine.running(local.home)
-        assert server is not None
-        connect = with_engine(shop, "connect", kind="connect", remote=f"sc://127.0.0.1:{server['port']}")
-        connect.night(Runner())
-    finally:
-        local.engine("stop")
+def test_the_engines_leave_the_same_tables(home: Path, warm_server: dict[str, int]) -> None:
+    shop = make_shop(home / "shop")
+    local = with_engine(shop, "local")
+    (local.home / "engine").mkdir(parents=True)
+    (local.home / "engine" / "server.json").write_text(json.dumps(warm_server))  # as the one that it has started
+    local.land_and_build()
+    connect = with_engine(shop, "connect", kind="connect", remote=f"sc://127.0.0.1:{warm_server['port']}")
+    connect.land_and_build()
 
-    submit = with_engine(shop, "submit", kind="submit")
-    quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    small = {"spark.executor.memory": "512m", "spark.executor.extraJavaOptions": quick, "spark.cores.max": "2"}
-    small["spark.scheduler.minRegisteredResourcesRatio"] = "1"  # begin when both workers are there
-    values = yaml.safe_load(submit.config.read_text())
-    values["engine"]["conf"] |= small
-    submit.config.write_text(yaml.safe_dump(values))
+    submit = with_engine(shop, "submit", kind="submit", conf=UNCOMPILED | TWO_SMALL_EXECUTORS)
     with cluster(home) as address:
-        here = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_SUBMIT_OPTS": quick}
-        submit.night(Runner(kind="spark-submit", master=address, environment=here))
+        submit.land_and_build_on(address)
     for worker in ("worker-0", "worker-1"):
         assert len(list((home / worker).glob("app-*"))) == 2, "both have been at work for both Spark steps"
 

@@ -94,7 +94,7 @@ def test_base_images_are_pinned(file: Path) -> None:
 def test_services_run_an_image_of_ours_or_a_pinned_one(name: str) -> None:
     service = SERVICES[name]
     if "build" not in service:
-        assert re.search(r":(\d+\.\d+|RELEASE\.\d{4})", service["image"]), service["image"]
+        assert re.search(r":(v?\d+\.\d+|RELEASE\.\d{4})", service["image"]), service["image"]
 
 
 def test_images_and_repository_agree_on_python_and_airflow() -> None:

@@ -23,10 +23,12 @@ from nightshift.erasure.tables import declared, stage_without
 from nightshift.features.lineage import State, load_lineage, record
 from nightshift.lake import Lake, Staged, Table
 from nightshift.lake.stages import claim, open_stage
+from nightshift.publishing.prune import prune
 from nightshift.publishing.publish import upload
 from nightshift.publishing.records import user_key
 from nightshift.publishing.shards import write_shard
 from nightshift.publishing.storage import Storage
+from nightshift.publishing.storage_s3 import S3Storage
 from nightshift.runs import StepError
 from nightshift.runs.lock import at_work
 from tests.erasure.planted import NIGHT, NOW, OTHER, erased, place, plant, users
@@ -237,6 +239,35 @@ def test_files_that_no_manifest_names_are_found_and_removed(storage: Storage, tm
     remove_unnamed(storage)
     assert {item.key for item in storage.list("")} == kept
     assert not (folder and list(folder.glob(".*")))
+
+
+def test_an_upload_that_was_cut_off_is_found_and_aborted(storage: Storage, tmp_path: Path) -> None:
+    """Its parts are in no listing, and hold what was sent."""
+    publish_live(storage, day(1), "night")
+    kept = {item.key for item in storage.list("")}
+    key = "home/runs/2011-11-02/killed/lists/part-00000.parquet"
+    if isinstance(storage, S3Storage):
+        at = {"Bucket": storage.bucket, "Key": storage.prefix + key}
+        begun = storage.client.ask(key, lambda boto: boto.create_multipart_upload(**at))["UploadId"]
+        storage.client.ask(key, lambda boto: boto.upload_part(**at, UploadId=begun, PartNumber=1, Body=b"hers"))
+    else:
+        partial = Path(str(storage.local(key))).with_name(".part-00000.parquet.x.partial")
+        partial.parent.mkdir(parents=True)
+        partial.write_bytes(b"hers")
+    assert unnamed(storage) == [key]
+    assert remove_unnamed(storage) == 1
+    assert unnamed(storage) == list(storage.unfinished("")) == []
+    assert {item.key for item in storage.list("")} == kept
+
+
+def test_a_run_that_was_put_away_to_be_pruned_goes_too(storage: Storage) -> None:
+    publish(storage, day(1), "night")
+    publish_live(storage, day(2), "night")
+    put_away = prune(storage, "home", 1, dt.datetime.now(dt.UTC)).put_away
+    assert put_away == ["home/runs/2011-11-01/night/"]
+    there = len(storage.list(put_away[0]))
+    assert remove_unnamed(storage) == there > 0
+    assert storage.list(put_away[0]) == []
 
 
 def test_a_run_that_is_replaced_again_and_again_keeps_a_short_name(storage: Storage, tmp_path: Path) -> None:

@@ -21,30 +21,42 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from nightshift.lake import Lake
+from nightshift.config.settings import Engine
+from nightshift.lake import Lake, engine
+from nightshift.lake.processes import started
 from nightshift.publishing.read import live_manifest, open_run, read_table
 from nightshift.publishing.storage import open_storage
-from nightshift.serving.follower import Follower
-from nightshift.serving.metrics import Metrics
+from nightshift.serving.following.follower import Follower
+from nightshift.serving.telemetry.metrics import Metrics
 from tests.chain.small_shop import ROOT, RUN_DATE, Shop, make_shop
+from tests.chain.step_process import StepProcess
+from tests.mlflow_database import put_database
 
 BEFORE = RUN_DATE - dt.timedelta(days=1)
 PERSON = "17450"  # buys more often than anybody else
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Two nights of a small shop, published; and the person in a log, in a database and in a line that was refused."""
-    made = make_shop(tmp_path_factory.mktemp("erasure"), uncompiled=True)
+def shop(tmp_path_factory: pytest.TempPathFactory, warm_engine: Engine) -> Iterator[Shop]:
+    """Two nights of a small shop, published; and the person in logs, in a database and in a line that was refused."""
+    made = make_shop(tmp_path_factory.mktemp("erasure"), warm_engine)
     spoil_a_row(made, PERSON)
-    made.engine("start")
-    try:
-        made.night(BEFORE)
-        made.night()
-        plant(made, PERSON)
+    put_database(made.home)
+    made.night(BEFORE)
+    made.night()
+    plant(made, PERSON)
+    with in_the_place_of_its_engine(made):
         yield made
-    finally:
-        made.engine("stop")
+
+
+@contextlib.contextmanager
+def in_the_place_of_its_engine(shop: Shop) -> Iterator[None]:
+    """A process that the home takes for its warm Spark server: the nights were computed by the tests' own."""
+    orphan = subprocess.run(["sh", "-c", "sleep 900 >/dev/null 2>&1 & echo $!"], capture_output=True, check=True)
+    server = {"port": 15002, "pid": int(orphan.stdout), "started": started(int(orphan.stdout))}
+    (shop.home / "engine" / "server.json").write_text(json.dumps(server))
+    yield
+    engine.stop(shop.home)
 
 
 def spoil_a_row(shop: Shop, person: str) -> None:
@@ -58,6 +70,8 @@ def spoil_a_row(shop: Shop, person: str) -> None:
 def plant(shop: Shop, person: str) -> None:
     (shop.home / "logs").mkdir(exist_ok=True)
     (shop.home / "logs" / "nightly.log").write_text(f"12:00:01 lists for customer {person} are short\n")
+    (shop.home / "engine").mkdir(exist_ok=True)
+    (shop.home / "engine" / "server.log").write_text(f"WARN a task failed over customer {person}\n")
     (shop.home / "airflow").mkdir(exist_ok=True)
     with contextlib.closing(sqlite3.connect(shop.home / "airflow" / "airflow.db")) as database:
         database.execute("CREATE TABLE xcom (key TEXT, value TEXT)")
@@ -66,8 +80,8 @@ def plant(shop: Shop, person: str) -> None:
 
 
 def erase(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jobs.erase_user", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=shop.environment, capture_output=True, text=True)
+    """`python -m jobs.erase_user`."""
+    return StepProcess(["erase_user"], arguments, shop.environment).wait()
 
 
 def summary(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -120,6 +134,7 @@ def test_a_dry_run_says_where_the_person_is_and_changes_nothing(shop: Shop) -> N
     places = set(told["found"])
     assert {"lake/events", "lake/quarantine", "lake/user_features", "published", "nights/lists", "logs"} <= places
     assert PERSON not in json.dumps(told)
+    assert engine.running(shop.home) is not None
     assert before == {file: file.stat().st_mtime_ns for file in (shop.home / "lake").rglob("*") if file.is_file()}
 
 
@@ -127,7 +142,7 @@ def test_a_dry_run_says_where_the_person_is_and_changes_nothing(shop: Shop) -> N
 def erased(shop: Shop) -> dict[str, Any]:
     """The first erasure's summary; what was there before it is in `before`."""
     storage = open_storage((shop.home / "published").as_uri())
-    metrics = Metrics()
+    metrics = Metrics(["home"])
     follower = Follower(storage, "home", shop.home / "serving", metrics)
     follower.look()
     assert follower.live
@@ -149,10 +164,10 @@ def contents(shop: Shop) -> dict[str, str]:
 
 def test_a_scan_of_everything_finds_the_person_before_and_nothing_after(shop: Shop, erased: dict[str, Any]) -> None:
     before = erased["before"]["scan"]
-    assert {"lake/events", "lake/quarantine", "lake/user_item_features", "published/home", "logs/nightly.log"} <= set(
-        before
-    )
+    places = {"lake/events", "lake/quarantine", "lake/user_item_features", "published/home", "logs/nightly.log"}
+    assert places | {"engine/server.log"} <= set(before)
     assert scan(shop.home, PERSON) == Counter()
+    assert engine.running(shop.home) is None, "its memory may have held rows of theirs"
     assert erased["found"] == {}
 
 

@@ -26,6 +26,7 @@ from nightshift.runs import Night
 from tests.jobs.test_model_steps import planted_night, run
 
 SIZE = 25  # of 60 users: three blocks, the last smaller
+IN_BLOCKS = ("lists.parquet", "histories.parquet")  # whose row groups are blocks
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +79,15 @@ def test_a_few_users_are_one_block_and_nothing_is_written(night: Night, tmp_path
 
 def test_lists_in_blocks_are_the_lists_as_a_whole(night: Night) -> None:
     whole = pd.read_parquet(night.folder / "lists" / "lists.parquet")
-    others = {name: sha for name, sha in digest(night).items() if name != "lists.parquet"}
+    bought = pd.read_parquet(night.folder / "lists" / "histories.parquet")
+    others = {name: sha for name, sha in digest(night).items() if name not in IN_BLOCKS}
     told = infer(in_blocks(night))
     file = night.folder / "lists" / "lists.parquet"
     pd.testing.assert_frame_equal(pd.read_parquet(file), whole)
-    assert {name: sha for name, sha in digest(night).items() if name != "lists.parquet"} == others
+    pd.testing.assert_frame_equal(pd.read_parquet(file.with_name("histories.parquet")), bought)
+    assert {name: sha for name, sha in digest(night).items() if name not in IN_BLOCKS} == others
     assert pq.ParquetFile(file).num_row_groups == 3
-    assert (told["blocks"], told["users"], told["entries"]) == (3, 60, 600)
+    assert (told["blocks"], told["users"], told["entries"], told["segments"]) == (3, 60, 600, 2)
     assert not (night.folder / "lists.blocks").exists()
 
 
@@ -92,7 +95,7 @@ def test_several_processes_make_the_same_bytes(night: Night) -> None:
     infer(in_blocks(night))
     one = digest(night)
     infer(in_blocks(night, processes=2))
-    assert digest(night)["lists.parquet"] == one["lists.parquet"]
+    assert digest(night) == one
 
 
 def test_a_step_that_died_goes_on_at_its_block_and_one_of_other_settings_begins_anew(
@@ -112,7 +115,7 @@ def test_a_step_that_died_goes_on_at_its_block_and_one_of_other_settings_begins_
     monkeypatch.setattr(job, "lists_for", dying)
     with pytest.raises(KeyboardInterrupt):
         infer(small)
-    assert len(list((night.folder / "lists.blocks").glob("*/*.parquet"))) == 2
+    assert len(list((night.folder / "lists.blocks").glob("*/lists/*.parquet"))) == 2
     assert digest(night) == expected  # what the night had is still there
     infer(small)
     assert len(made) == 5  # the block that died, and the popular list

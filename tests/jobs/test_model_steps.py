@@ -15,19 +15,26 @@ import pytest
 
 from jobs.build_index import build_index
 from jobs.evaluate import evaluate
-from jobs.infer import infer
+from jobs.infer import index_champion, infer
+from jobs.publish_channels import publish_channels
 from jobs.train import train
-from nightshift.features.lineage import LINEAGE, State, record
+from nightshift.features.lineage import LINEAGE, State, load_lineage, record
 from nightshift.features.measures import PARTS, WEIGHT_PARTS
 from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
+from nightshift.publishing.build import build
 from nightshift.publishing.lists import load_lists
+from nightshift.publishing.pointer import read_pointer
+from nightshift.publishing.read import live_manifest
+from nightshift.publishing.storage import store_of
 from nightshift.registry import Champion, record_promotion
 from nightshift.registry.tracking import Registered, Tracking
+from nightshift.retrieval.recall import split_queries
 from nightshift.runs import GateError, Night, StepError
 from tests import shop
 from tests.mlflow_database import put_database
 
+COUNTRIES = ("France", "Spain")
 TABLES = {
     "users": "user_features",
     "items": "item_features",
@@ -49,7 +56,8 @@ def planted_night(home: Path, run_date: dt.date = shop.RUN_DATE, **sections: dic
         lake.replace("events", sorted(known["run_date"].unique()), known)
     views = [shop.snapshot(shop.interactions(), day) for day in night.cutoffs]
     versions = {table: lake.replace(table, night.cutoffs, stored(views, name)) for name, table in TABLES.items()}
-    versions[LINEAGE] = record(lake, [State(day, "planted", None) for day in night.cutoffs])
+    lineage = load_lineage(lake, night.settings)
+    versions[LINEAGE] = record(lake, [State(day, lineage.of(day), None) for day in night.cutoffs])
     night.write_json("build_features", {"tables": {"events": lake.version("events"), **versions}})
     return night
 
@@ -117,6 +125,7 @@ def test_the_index_holds_what_can_be_sold(night):
     for found in summary["indexes"].values():
         assert (found["kind"], found["items"], found["items_known"], found["recall"]) == ("flat", 41, 43, 1)
         assert found["queries"] == 30  # of 60 users; the search would be tuned with the others
+    assert [source for source, found in summary["indexes"].items() if "recall_items" in found] == ["two_tower"]
 
 
 def test_the_verdict_names_who_serves_and_all_figures(night):
@@ -129,16 +138,24 @@ def test_the_verdict_names_who_serves_and_all_figures(night):
     assert figures == sorted(figures, reverse=True)
 
 
-def test_the_lists_can_be_published(night):
+def test_the_lists_can_be_published(night, tmp_path):
     lists = load_lists(night.folder / "lists")
-    assert lists.counts == {"users": 60, "items": 43, "lists": 60 + 43 + 1, "entries": 600}
+    run = build(lists, 4, 1, tmp_path)
+    assert run.counts == {"users": 60, "items": 43, "lists": 60 + 43 + 1 + 2, "entries": 600}
     assert lists.popular.num_rows == 10
-    assert lists.titles["MUG00"] == "MUG NO 00"
+    assert {"item_id": "MUG00", "title": "MUG NO 00"} in lists.items.to_pylist()
     rows = pd.read_parquet(night.folder / "lists" / "lists.parquet")
     assert rows.columns.tolist() == ["user_id", "rank", "item_id", "score", "source", "reason"]
     assert rows["rank"].dtype == np.int32
     assert rows["reason"].str.len().min() > 5
     assert not set(shop.GONE) & set(rows["item_id"])
+    assert lists.segments["value"].value_counts().to_pylist() == [
+        {"values": country, "counts": 10} for country in COUNTRIES
+    ]
+    assert not set(shop.GONE) & set(lists.segments["item_id"].to_pylist())
+    assert lists.attributes.column_names == ["kind"]
+    bought = pd.read_parquet(night.folder / "lists" / "histories.parquet").groupby("user_id")
+    assert (len(bought), bought.size().max(), bought["bought_on"].max().max()) == (60, 20, shop.RUN_DATE)
 
 
 def test_steps_run_again_leave_the_same_bytes(night):
@@ -147,6 +164,36 @@ def test_steps_run_again_leave_the_same_bytes(night):
     run(night, train, build_index, evaluate, infer)
     assert {name: content(night.folder / name) for name in before} == before
     assert night.read_json("verdict") == verdict
+
+
+def test_other_models_lists_go_to_their_channels_and_the_nights_own_stay(night):
+    """A baseline as an old version would be, and the night's own model, as where it was refused."""
+    kept, summaries = content(night.folder / "lists"), {name: night.read_json(name) for name in ("verdict", "infer")}
+    for step in ("ingest", "validate_events"):
+        night.write_json(step, {})
+    baseline = Tracking(night).register("repeat", night.folder / "baseline")
+    done = publish_channels(night, {"simple": baseline.version, "newest": "challenger"})["channels"]
+    assert (done["simple"]["model"]["version"], done["newest"]["model"]["kind"]) == (baseline.version, "two_stage")
+    storage = store_of(night.settings, night.home)
+    for name, made in done.items():
+        manifest = live_manifest(storage, "home", name)
+        assert (str(manifest.run), manifest.content_hash) == (made["live"], made["content_hash"])
+        assert manifest.run_id == f"by-hand-{name}"
+    assert read_pointer(storage, "home") is None
+    assert content(night.folder / "lists") == kept
+    assert {name: night.read_json(name) for name in summaries} == summaries
+    gates = Lake(night.home / "lake").arrow("validation_results", ["gate"])["gate"].unique().to_pylist()
+    assert {"validate_lists.simple", "validate_lists.newest"} <= set(gates)
+    assert "validate_lists" not in gates
+    again = publish_channels(night, {"simple": baseline.version})["channels"]["simple"]
+    assert (again["moved"], again["content_hash"]) == (False, done["simple"]["content_hash"])
+
+
+def test_a_channel_that_fails_does_not_keep_the_others_from_their_turn(night):
+    version = Tracking(night).register("repeat", night.folder / "baseline").version
+    with pytest.raises(StepError, match=r"^channel a: .* has no version '77'; it has"):
+        publish_channels(night, {"a": "77", "b": version})
+    assert live_manifest(store_of(night.settings, night.home), "home", "b")
 
 
 def test_a_refused_challenger_leaves_the_champion_serving(night):
@@ -163,10 +210,11 @@ def test_a_refused_challenger_leaves_the_champion_serving(night):
 
 def test_a_champion_whose_files_cannot_be_had_stops_the_night(night):
     later = planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=2))
+    run(later, train)
     record_promotion(night, Champion("recommender", "77", "two_stage"), True, "test", by="hand")
-    run(later, train, build_index)
-    with pytest.raises(StepError, match=r"the champion, version 77, cannot be had: .* has no version '77'"):
-        evaluate(later)
+    for step in (train, evaluate):
+        with pytest.raises(StepError, match=r"the champion, version 77, cannot be had: .* has no version '77'"):
+            step(later)
     registered(night, by="hand")
 
 
@@ -204,9 +252,29 @@ def test_on_a_first_day_a_baseline_serves(night):
 def test_an_index_that_misses_stops_the_night(night, monkeypatch):
     monkeypatch.setattr("nightshift.retrieval.recall.Truth.recall", lambda *_: 0.9)
     kept = content(night.folder / "index")
-    with pytest.raises(GateError, match=r"index of graph_filter finds 0\.9000 of the 100 true neighbours, 0\.95 are"):
+    with pytest.raises(
+        GateError, match=r"index of graph_filter finds 0\.9000 of the 100 true neighbours of users, 0\.95 are"
+    ):
         build_index(night)
     assert content(night.folder / "index") == kept
+
+
+def test_an_index_that_misses_similar_items_stops_the_night(night, monkeypatch):
+    """Though users find theirs."""
+    items = len(split_queries(43)[1])
+    monkeypatch.setattr("nightshift.retrieval.gate.Truth.recall", lambda t, _: 0.9 if len(t.queries) == items else 1.0)
+    with pytest.raises(GateError, match=r"of two_tower finds 0\.9000 of the 100 true neighbours of items, 0\.95 are"):
+        build_index(night)
+
+
+def test_a_champions_index_is_gated_as_well(night, tmp_path, monkeypatch):
+    """It is built anew where the night's model was refused."""
+    view, model = shop.snapshots()[2], night.folder / "model"
+    index_champion(model, "two_stage", night.settings, view, tmp_path)
+    assert json.loads((tmp_path / "two_tower" / "items.json").read_text())["recall"] == 1
+    monkeypatch.setattr("nightshift.retrieval.recall.Truth.recall", lambda *_: 0.9)
+    with pytest.raises(GateError, match=r"finds 0\.9000 of the 100 true neighbours of users"):
+        index_champion(model, "two_stage", night.settings, view, tmp_path)
 
 
 def test_an_index_without_an_item_stops_the_night(night, monkeypatch):

@@ -18,7 +18,7 @@ from nightshift.publishing.lists import FILES, hashes
 from nightshift.publishing.read import list_manifests, live_manifest
 from nightshift.publishing.storage import Storage, store_of
 from nightshift.runs import Night, StepError, open_night
-from tests.publishing.planted import day, write_lists
+from tests.publishing.planted import day, write_lists, write_more
 
 MODEL = {"name": "popularity", "version": 3, "kind": "baseline"}
 
@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def night_of(number: int, run_id: str = "by-hand", mark: str = "a") -> Night:
     """A night whose steps before publishing have left what they leave."""
     night = open_night(load("nightshift.yaml"), day(number), run_id)
-    write_lists(night.folder / "lists", mark)
+    write_more(write_lists(night.folder / "lists", mark), ["country:Spain"], {"17850": [("22423", day(1), 2)]})
     night.write_json("ingest", {"tables": {"events": 4, "quarantine": 4}})
     night.write_json("validate_events", {})
     night.write_json("build_features", {"tables": {"events": 5, "user_features": 2}})

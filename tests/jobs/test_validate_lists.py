@@ -56,12 +56,34 @@ def similar_of(**items: str) -> pd.DataFrame:
     return listed.drop(columns=["source", "reason"])
 
 
+def segments_of(*items: str) -> pd.DataFrame:
+    """`"AB", "D"`: a list of two items for a first country, and one of one for a second."""
+    listed = [popular_of(of).assign(attribute="country", value=str(number)) for number, of in enumerate(items)]
+    return pd.concat(listed, ignore_index=True) if listed else popular_of("A").assign(attribute="", value="").iloc[:0]
+
+
+HISTORIES = pd.DataFrame(
+    {
+        "user_id": ["ann", "ann", "bob"],
+        "item_id": ["A", "C", "A"],
+        "bought_on": [dt.date(2011, 11, 30), dt.date(2011, 11, 2), dt.date(2011, 10, 1)],
+        "times": [1, 3, 2],
+    }
+)
+
+
 def put(night: Night, lists: pd.DataFrame, **others: pd.DataFrame) -> Night:
     """Leave the lists as `infer` does; those that are not given are good ones."""
     folder = night.folder / "lists"
     folder.mkdir(parents=True, exist_ok=True)
     items = pd.DataFrame({"item_id": ITEMS, "title": None})
-    good = {"popular": popular_of("AB"), "similar": similar_of(A="B", B="A", C="AB"), "items": items}
+    good = {
+        "popular": popular_of("AB"),
+        "segments": segments_of("AB"),
+        "similar": similar_of(A="B", B="A", C="AB"),
+        "items": items,
+        "histories": HISTORIES,
+    }
     for name, frame in {"lists": lists, **good, **others}.items():
         frame.to_parquet(folder / f"{name}.parquet", index=False)
     return night
@@ -73,7 +95,12 @@ def test_lists_that_keep_every_promise_pass(night: Night) -> None:
     assert told["warnings"] == 0
     files = sorted((night.folder / "lists").iterdir())
     assert told["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    assert len(files) == 4
+    assert len(files) == 6
+
+
+def test_there_may_be_no_segments_and_no_histories(night: Night) -> None:
+    segments = segments_of().astype({"attribute": object, "value": object})
+    validate_lists(put(night, GOOD, segments=segments, histories=HISTORIES.iloc[:0]))
 
 
 GOOD = lists_of(ann="AB", bob="BA")
@@ -117,6 +144,10 @@ POPULAR, SIMILAR = popular_of("AB"), similar_of(A="B", B="A", C="AB")
         ({"popular": popular_of("ABA")}, "popular: in_line: column values to be in set: found 1 of 3"),
         ({"popular": POPULAR.assign(score=[1.0, None])}, "popular: finite: column values to be in set"),
         ({"popular": POPULAR.assign(reason=None)}, "popular: reason: column values to not be null"),
+        (
+            {"histories": HISTORIES.assign(times=[1, 0, 2])},
+            "histories: bought: column values to be in set: found 1 of 3",
+        ),
         ({"similar": SIMILAR.iloc[:0]}, "similar: table: table row count to be between: found 0"),
         ({"similar": similar_of(A="BB")}, "similar: item_id and similar_id: compound columns to be unique"),
         ({"similar": similar_of(A="C")}, "similar: sellable: column values to be in set"),
@@ -153,9 +184,12 @@ def ruled(night: Night, *rules: Rule) -> Night:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (Cap(rule="cap", by="brand", most=1), ["lists: within_caps", "popular: within_caps"]),
-        (Pinned(rule="pinned", items=("B",)), ["lists: in_place", "popular: in_place"]),
-        (Exposure(rule="exposure", where="item_id = 'D'", least=1), ["lists: exposed", "popular: exposed"]),
+        (Cap(rule="cap", by="brand", most=1), ["lists: within_caps", "popular: within_caps", "segments: within_caps"]),
+        (Pinned(rule="pinned", items=("B",)), ["lists: in_place", "popular: in_place", "segments: in_place"]),
+        (
+            Exposure(rule="exposure", where="item_id = 'D'", least=1),
+            ["lists: exposed", "popular: exposed", "segments: exposed"],
+        ),
         (AlreadyBought(rule="already_bought", mode="drop"), ["lists: due"]),
     ],
 )
@@ -235,3 +269,26 @@ def test_who_has_all_that_can_be_sold_needs_no_list() -> None:
     held = pd.Series({"ann": 2, "bob": 1, "cat": 1})
     told = summarise(lists_of(bob="A"), {"ann", "bob", "cat"}, {"A", "B"}, 20, None, held)
     assert (told["users_without_list"], told["short_lists"]) == (1, 0)  # cat could have one
+
+
+def test_faults_in_the_lists_of_segments_and_in_histories_stop_the_night(night: Night) -> None:
+    segments = pd.concat([segments_of("BB", "C", "DAB"), segments_of("AB").assign(value="x", rank=1, score=None)])
+    segments.loc[segments["item_id"] == "D", "reason"] = None
+    later = HISTORIES.assign(bought_on=[dt.date(2011, 12, 1), None, dt.date(2011, 11, 30)], times=[0, 1, 2])
+    lists = night.settings.lists.model_copy(update={"histories": 2})
+    night = replace(night, settings=night.settings.model_copy(update={"lists": lists}))
+    with pytest.raises(GateError) as stopped:
+        validate_lists(put(night, GOOD, segments=segments, histories=pd.concat([later, HISTORIES])))
+    said = {line.split(", allowed")[0].split(", like")[0] for line in str(stopped.value).split("; ")}
+    assert said == {
+        "segments: attribute and value and item_id: compound columns to be unique: found 2 of 8 rows",
+        "segments: attribute and value and rank: compound columns to be unique: found 2 of 8 rows",
+        "segments: in_line: column values to be in set: found 1 of 8 rows",
+        "segments: sellable: column values to be in set: found 1 of 8 rows",
+        "segments: finite: column values to be in set: found 2 of 8 rows",
+        "segments: reason: column values to not be null: found 1 of 8 rows",
+        "histories: user_id and item_id: compound columns to be unique: found 6 of 6 rows",
+        "histories: known: column values to be in set: found 2 of 6 rows",
+        "histories: bought: column values to be in set: found 1 of 6 rows",
+        "histories: within: column values to be in set: found 4 of 6 rows",
+    }

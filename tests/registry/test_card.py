@@ -2,6 +2,7 @@ from typing import Any
 
 from nightshift.registry.card import model_card
 
+FIRST_FIT = "a refresh of the champion's, version 5, as of 2011-11-01"
 DAYS = {"ranker": "2011-11-02", "test": "2011-11-16", "serving": "2011-11-30"}
 
 
@@ -18,7 +19,15 @@ def trained(**changed: Any) -> dict[str, Any]:
     calibration = {"days": 14, "entries": 1000, "users": 10, "rate": 0.05, "ece": 0.0123}
     found = {"metrics": figures, "metrics_new": {"two_stage": {"ndcg": 0.11}}, "calibration": calibration}
     found["slices"] = {"two_stage": sliced(0.2, 0.4), "repeat": sliced(0.3, 0.3)}
-    return {**found, "params": {"seed": 1}, "tables": {"events": 7}, "users": 4321, "items": 98, **changed}
+    return {
+        **found,
+        "params": {"seed": 1},
+        "tables": {"events": 7},
+        "users": 4321,
+        "items": 98,
+        "first_fit": FIRST_FIT,
+        **changed,
+    }
 
 
 def test_a_card_tells_data_figures_slices_and_limits():
@@ -26,6 +35,7 @@ def test_a_card_tells_data_figures_slices_and_limits():
     for told in (
         "# shop: the two-stage model of 2011-11-30",
         "4,321 users and 98 items",
+        f"The first two-tower fit, as of 2011-11-02, is {FIRST_FIT}.",
         "| two_stage | 0.3721 | 0.3880 |",
         "| history | 2 to 4 | 300 | 0.4000 | 0.0000 to 0.5000 |",
         "within 14 days",

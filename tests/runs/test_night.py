@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_what_a_step_left_is_read_back_and_what_it_did_not_names_the_command(nig
     assert night.read_json("ingest") == {"kept": 3, "day": "2011-11-30"}
     with pytest.raises(FileNotFoundError, match=r"run `python -m jobs.train --run-date 2011-11-30` first"):
         night.read_json("train")
+
+
+def test_a_channel_has_a_folder_of_its_own_and_reads_what_the_night_left(night: Night) -> None:
+    night.write_json("ingest", {"kept": 3})
+    night.write_json("infer", {"model": "champion"})
+    channel = replace(night, channel="challenger")
+    channel.write_json("infer", {"model": "challenger"})
+    assert (channel.read_json("ingest"), channel.read_json("infer")) == ({"kept": 3}, {"model": "challenger"})
+    assert night.read_json("infer") == {"model": "champion"}
+    with pytest.raises(FileNotFoundError, match="train has left nothing"):
+        channel.read_json("train")
 
 
 def test_a_killed_write_leaves_what_was_there(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:

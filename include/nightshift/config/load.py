@@ -1,15 +1,17 @@
-"""Read the configuration file and say, with its line, what is wrong with it."""
+"""Read a configuration file and say, with its line, what is wrong with it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from nightshift.config.settings import Settings
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -23,10 +25,23 @@ def load(path: str | Path | None = None) -> Settings:
         ConfigError: no such file, not YAML, or a key or value that is refused.
     """
     path = Path(path or os.environ.get("NIGHTSHIFT_CONFIG") or "nightshift.yaml").absolute()
+    return load_as(Settings, path, "Set NIGHTSHIFT_CONFIG to the configuration file.", folder=path.parent)
+
+
+def load_as(model: type[Model], path: Path, if_missing: str, **given: Any) -> Model:
+    """Load a YAML file (JSON is YAML too) as a `model`.
+
+    Args:
+        if_missing: what to do where there is no such file; it ends the error's message.
+        given: values of the model that are not in the file, and may not be.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key or value that is refused.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Set NIGHTSHIFT_CONFIG to the configuration file.") from None
+        raise ConfigError(f"{path}: {error.strerror}. {if_missing}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error}") from None
     try:
@@ -37,11 +52,12 @@ def load(path: str | Path | None = None) -> Settings:
         where = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{where}: not YAML: {getattr(error, 'problem', error)}") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}:1: expected keys like `name:` and `source:`, found {type(values).__name__}")
-    if "folder" in values:
-        raise ConfigError(f"{path}:{_line(root, ('folder',))}: folder: not a key here; remove the line")
+        asked = " and ".join(f"`{name}:`" for name, field in model.model_fields.items() if field.is_required())
+        raise ConfigError(f"{path}:1: expected keys like {asked}, found {type(values).__name__}")
+    for name in given.keys() & values.keys():
+        raise ConfigError(f"{path}:{_line(root, (name,))}: {name}: not a key here; remove the line")
     try:
-        return Settings.model_validate({**values, "folder": path.parent})
+        return model.model_validate({**values, **given})
     except ValidationError as error:
         problems = [f"{path}:{_line(root, _location(e))}: {_explain(e)}" for e in error.errors()]
         raise ConfigError("\n".join(problems)) from None

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
 from nightshift.config.sql import check_sql, check_type
 
 Sql = Annotated[str, AfterValidator(check_sql)]
 SqlType = Annotated[str, AfterValidator(check_type)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Objectives = Annotated[tuple[Literal["lambdarank", "rank_xendcg", "binary"], ...], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 
 EVENT_FIELDS = frozenset(
     {"run_date", "event_id", "user_id", "item_id", "event_type", "weight"}
     | {"event_time", "event_date", "quantity", "price", "basket_id"}
 )
+
+CURRENT = "current"  # the channel of the live run: what readers read who are in no experiment
 
 
 class MisfitError(ValueError):
@@ -179,6 +184,9 @@ class TwoTower(Section):
     epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off, at most
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
     validation_days: int = Field(default=3, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs
+    restart_days: int = Field(
+        default=28, ge=0
+    )  # that nights' first fits go on from the champion's, then anew; 0: never
     patience: PositiveInt = 4  # epochs that may pass without a better validation before the first fit ends
     batch_baskets: PositiveInt = 128  # baskets in a batch, of each process
     accumulate: PositiveInt = 1  # batches in a training step: as one so much larger, in the memory of one
@@ -211,7 +219,8 @@ class GraphFilter(Section):
 
 
 class Ranker(Section):
-    trees: PositiveInt = 300  # boosting rounds
+    objectives: Objectives = ("lambdarank", "rank_xendcg", "binary")  # a model each; their scores are added
+    trees: PositiveInt = 300  # boosting rounds, of each
     leaves: PositiveInt = 15  # of a tree, at most
     learning_rate: float = Field(default=0.04, gt=0)  # of the boosting
     min_leaf: PositiveInt = 100  # candidates in a leaf, at least
@@ -236,8 +245,8 @@ class Index(Section):
     exact_up_to: PositiveInt = 50_000  # items; of more, auto takes hnsw
     graph_up_to: PositiveInt = 500_000  # items; of more, auto takes ivf_pq: a graph is built by one thread
     fallback_up_to: PositiveInt = 1_000_000  # items; a kind that misses target_recall gives way to flat up to so many
-    target_recall: Share = 0.98  # recall@100 that the search is made thorough enough for, by some of the users
-    min_recall: Share = 0.95  # recall@100 against exact search for other users, gated
+    target_recall: Share = 0.98  # recall@100 that the search is made thorough enough for, by some users and items
+    min_recall: Share = 0.95  # recall@100 against exact search for other users and items, gated
 
     @model_validator(mode="after")
     def _aims_at_what_is_asked_for(self) -> Index:
@@ -332,6 +341,9 @@ class Lists(Section):
         Freshness(rule="freshness"),
         Diversity(rule="diversity"),
     ]  # in order of precedence: docs/reranking.md; default: a cap of 3 by kind, freshness, diversity
+    segment_users: PositiveInt = 20  # that a value of a user's attribute, like a country, must have to get its own list
+    segment_values: int = Field(default=100, ge=0)  # an attribute with more makes no segments; 0: none does
+    histories: int = Field(default=20, ge=0)  # items a user bought, the latest, that are published to look at; 0: none
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
 
@@ -379,9 +391,12 @@ class Store(Section):
 
     address: str | None = None  # file:///... or s3://bucket/prefix; default: published/ in NIGHTSHIFT_HOME
     endpoint: str | None = None  # of an S3-compatible server
-    surface: str = Field(default="home", pattern=r"^[a-z0-9_-]{1,64}$")  # where lists are shown
-    shards: PositiveInt = 2  # files that a run's records are spread over
-    keep_runs: PositiveInt = 30  # the latest published; the live run and the ones to go back to stay besides
+    surface: Name = "home"  # where lists are shown
+    shards: int = Field(default=16, ge=1, le=256)  # files that the users' lists are spread over, by a hash of the user
+    item_shards: int = Field(default=4, ge=1, le=256)  # and those of the items' records
+    keep_runs: PositiveInt = 30  # the latest published; live, leased ones and those to go back to stay besides
+    deadline_seconds: float = Field(default=60, gt=0)  # within which a request to S3 must succeed, all tries together
+    transfers: PositiveInt = 4  # files on their way to or from S3 at once, with up to 8 MiB in memory each
 
     @model_validator(mode="after")
     def _address_is_one_we_can_write_to(self) -> Store:
@@ -393,11 +408,228 @@ class Store(Section):
         return self
 
 
+class Guard(Section):
+    """Who may read, and how often: docs/access.md."""
+
+    keys: str | None = None  # file of API keys, relative to this file; none: no key is asked for
+    rate: float = Field(default=0, ge=0)  # requests a second of one client address without a key; 0: no limit
+    burst: PositiveInt = 100  # of them that may come at once
+    addresses: PositiveInt = 65_536  # client addresses whose rates are remembered, at least
+    proxies: int = Field(default=0, ge=0)  # in front of the service, that each add to X-Forwarded-For
+
+
+class AccessLog(Section):
+    """A JSON line a request, without personal data: docs/access.md."""
+
+    path: str | None = None  # relative to NIGHTSHIFT_HOME, or - for standard output; none: no log
+    max_bytes: PositiveInt = 104_857_600  # of a file, before the next is begun
+    keep: int = Field(default=5, ge=0)  # files that were full
+    waiting: PositiveInt = 65_536  # lines not written yet; more are dropped and counted
+
+
+class Tracing(Section):
+    """OpenTelemetry's spans of requests: docs/observability.md."""
+
+    endpoint: str | None = None  # that takes OTLP over HTTP, like http://collector:4318/v1/traces; none: no traces
+    sample: Share = 0.01  # of the requests whose caller is not traced; those of one that is always are
+
+    @model_validator(mode="after")
+    def _endpoint_is_an_address(self) -> Tracing:
+        if self.endpoint and not re.match(r"https?://[^/]", self.endpoint):
+            raise MisfitError(f"{self.endpoint!r} is not like http://collector:4318/v1/traces", "endpoint")
+        return self
+
+
 class Serving(Section):
+    """The lookup service: docs/lookup.md."""
+
     host: str = "127.0.0.1"  # to listen on; 0.0.0.0 for all addresses
     port: int = Field(default=8090, ge=1, le=65535)  # to listen on
-    poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointer is looked at
+    workers: PositiveInt = 1  # processes that share the port: as many as cores
+    surfaces: tuple[Name, ...] = ()  # that are served, the first by default; none: store.surface
+    poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointers are looked at
+    store_seconds: float = Field(default=5.0, gt=0)  # within which the store must answer a look
+    stale_seconds: float = Field(default=60.0, ge=0)  # that the store may be unreadable before answers are called stale
+    lazy_shards: bool = False  # serve a run before all of its shards are here: a shard comes when a user of it asks
     max_batch: PositiveInt = 1000  # users in one request
+    histories: bool = True  # answer what a user bought; where keys are asked for, to testers only: docs/access.md
+    max_age_seconds: int = Field(default=60, ge=0)  # that a reader may keep an answer without asking again
+    gzip_from: int = Field(default=1024, ge=0)  # bytes from which an answer is packed for who asks; 0: never
+    past_runs: bool = True  # whether lists of runs that are not live can be asked for: the page compares them
+    admin_port: int | None = Field(default=None, ge=1, le=65535)  # on loopback, for who operates it; none: closed
+    guard: Guard = Guard()
+    access_log: AccessLog = AccessLog()
+    tracing: Tracing = Tracing()
+
+
+CONTROL = "control"  # the variant that the others are compared with
+GLOBAL = "global"  # what the holdout from all layers is called in an exposure
+
+
+def check_version(value: object) -> str:
+    """A version of the registered model, or `challenger`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value != "challenger" and not re.fullmatch("[1-9][0-9]*", str(value)):
+        raise ValueError(f"{value!r} is neither a version of the registered model, like 7, nor 'challenger'")
+    return str(value)
+
+
+ModelVersion = Annotated[str, BeforeValidator(check_version)]
+
+
+class Variant(Section):
+    """What some of an experiment's users get."""
+
+    name: Name  # one is called `control`: the others are compared with it
+    weight: float = Field(default=1.0, gt=0)  # its part of the experiment's users, beside the other variants'
+    channel: Name = "current"  # whose run they read: the live one, or one of experiments.channels
+
+
+class Experiment(Section):
+    """Some of a layer's users, at random, and always the same; each has one of the variants for good."""
+
+    name: Name  # kept while it runs: under another name every user draws a variant anew
+    slot: tuple[Share, Share]  # of its layer's users, from where to where: [0, 0.4] is the first 40 %; kept, too
+    ramp: Share = 1.0  # of the slot's users, how many take part: raising it adds users and moves none
+    surfaces: list[Name] = []  # where it runs; none: everywhere
+    variants: list[Variant] = Field(min_length=2)  # kept, too, with their weights
+    metrics: list[Literal["conversion", "value", "value_per_basket", "bought_per_list"]] = Field(
+        default=["conversion", "value"], min_length=1
+    )  # that it is judged by, all together: docs/experiments.md
+    event_types: list[str] = []  # of the events that count in them; none: all
+    horizon_days: PositiveInt = 7  # from a user's first exposure, in which events count; then the user is complete
+    before_days: PositiveInt = 28  # before it, whose purchases say what to expect of the user (CUPED)
+    planned_users: PositiveInt = 10_000  # complete ones at which the result is the sharpest; chosen beforehand
+
+    @property
+    def decides(self) -> bool:
+        """Whether it decides which channel a request reads."""
+        return any(variant.channel != CURRENT for variant in self.variants)
+
+    def meets(self, other: Experiment) -> bool:
+        """Whether both run on some surface."""
+        return not self.surfaces or not other.surfaces or bool({*self.surfaces} & {*other.surfaces})
+
+    @model_validator(mode="after")
+    def _slot_is_from_low_to_high(self) -> Experiment:
+        if self.slot[0] >= self.slot[1]:
+            raise MisfitError(f"{list(self.slot)} is empty: it goes from low to high, like [0, 0.4]", "slot")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_can_be_told_apart(self) -> Experiment:
+        names = [variant.name for variant in self.variants]
+        if (at := _repeated(names)) is not None:
+            raise MisfitError(f"variant {names[at]!r} is here twice", "variants", at, "name")
+        if CONTROL not in names:
+            message = f"none of {', '.join(names)} is called {CONTROL!r}: the one that the others are compared with"
+            raise MisfitError(message, "variants")
+        return self
+
+
+class Layer(Section):
+    """Experiments that share users out among them: nobody is in two of them. Layers know nothing of each other."""
+
+    name: Name  # of it, in reports
+    lane: int = Field(ge=1, le=15)  # the part of a user's hash that decides here; no other layer's, and kept
+    holdout: Share = 0.0  # the last of its users, who are in none of its experiments
+    experiments: list[Experiment] = []
+
+    @model_validator(mode="after")
+    def _slots_lie_apart(self) -> Layer:
+        ends = 1 - self.holdout
+        taken = sorted(enumerate(self.experiments), key=lambda found: found[1].slot)
+        for (_, one), (at, other) in pairwise(taken):
+            if other.slot[0] < one.slot[1]:
+                message = f"{list(other.slot)} overlaps {list(one.slot)}, which is {one.name}'s"
+                raise MisfitError(message, "experiments", at, "slot")
+        if taken and taken[-1][1].slot[1] > ends + 1e-9:
+            at, last = taken[-1]
+            message = f"{list(last.slot)} reaches into the holdout, the last {self.holdout}: end it at {ends:g}"
+            raise MisfitError(message, "experiments", at, "slot")
+        return self
+
+
+class ExposureFiles(Section):
+    """What the lookup service writes down of the lists that it has shown."""
+
+    of: Literal["enrolled", "everyone", "nobody"] = "enrolled"  # users; enrolled: in an experiment or a holdout
+    flush_seconds: float = Field(default=10, gt=0)  # between two files; a kill loses so long at most
+    max_rows: PositiveInt = 20_000  # in memory, a process: a kill loses so many at most, and what is more is dropped
+    keep_days: PositiveInt = 7  # that files are kept for after their rows are in the lake
+
+
+class Experiments(Section):
+    """Who sees what, and what came of it: docs/experiments.md."""
+
+    salt: str = "nightshift"  # of the users' hash; another one draws everything anew, so choose it once
+    holdout: Share = 0.0  # of all users, who are in no experiment of any layer
+    channels: dict[Name, ModelVersion] = {}  # name: whose lists it gets each night; challenger: the night's new model's
+    layers: list[Layer] = []
+    exposures: ExposureFiles = ExposureFiles()
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)  # of the intervals, and by which a variant is called better
+    min_users: PositiveInt = 200  # complete ones in every variant, before a result is looked at
+
+    def find(self, name: str) -> Experiment | None:
+        """The experiment of this name."""
+        return next((one for _, one in self.placed() if one.name == name), None)
+
+    @model_validator(mode="after")
+    def _channels_are_beside_current(self) -> Experiments:
+        if CURRENT in self.channels:
+            raise MisfitError(f"{CURRENT!r} is what a night publishes: give it another name", "channels", CURRENT)
+        return self
+
+    @model_validator(mode="after")
+    def _layers_can_be_told_apart(self) -> Experiments:
+        for key in ("name", "lane"):
+            values = [getattr(layer, key) for layer in self.layers]
+            if (at := _repeated(values)) is not None:
+                other = self.layers[values.index(values[at])].name
+                raise MisfitError(f"{values[at]!r} is the {key} of layer {other!r} already", "layers", at, key)
+        for at, layer in enumerate(self.layers):
+            if layer.name == GLOBAL:
+                raise MisfitError(f"{GLOBAL!r} is the holdout from all layers: take another name", "layers", at, "name")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_read_channels_there_are(self) -> Experiments:
+        for key, one in self.placed():
+            for at, variant in enumerate(one.variants):
+                if variant.channel not in {CURRENT, *self.channels}:
+                    known = ", ".join([CURRENT, *self.channels])
+                    message = f"{variant.channel!r} is not in experiments.channels; known are {known}"
+                    raise MisfitError(message, *key, "variants", at, "channel")
+        return self
+
+    @model_validator(mode="after")
+    def _experiments_fit_together(self) -> Experiments:
+        before: list[tuple[int, Experiment]] = []  # with the numbers of their layers
+        for key, one in self.placed():
+            layer = int(key[1])
+            for number, other in before:
+                if one.name == other.name:
+                    message = f"{one.name!r} is in layer {self.layers[number].name!r} already"
+                    raise MisfitError(message, *key, "name")
+                if number != layer and one.decides and other.decides and one.meets(other):
+                    message = f"{other.name!r}, of another layer, decides on the channel of the same surface"
+                    raise MisfitError(f"{message}: put both in one layer, or on surfaces of their own", *key)
+            before.append((layer, one))
+        return self
+
+    def placed(self) -> Iterator[tuple[tuple[str | int, ...], Experiment]]:
+        """Every experiment, with the key that leads to it."""
+        for at, layer in enumerate(self.layers):
+            for number, one in enumerate(layer.experiments):
+                yield ("layers", at, "experiments", number), one
+
+
+def _repeated(values: list[Any]) -> int | None:
+    """The place of the first value that is there a second time; None if there is none."""
+    return next((at for at, value in enumerate(values) if value in values[:at]), None)
 
 
 class Tracking(Section):
@@ -483,12 +715,23 @@ class Settings(Section):
     lists: Lists = Lists()  # what a list may hold, and when lists may be published
     store: Store = Store()
     serving: Serving = Serving()  # the lookup service
+    experiments: Experiments = Experiments()
     tracking: Tracking = Tracking()  # where MLflow keeps runs and models
     validation: Validation = Validation()  # what the gates learn from, and what was accepted by hand
     monitoring: Monitoring = Monitoring()  # when drift is pointed out, and who is told
     runners: dict[str, Runner] = {"default": Runner()}  # by step; `default` for the steps not named
 
     folder: Path = Field(default=Path("."), exclude=True)  # of the file; addresses in it are relative to this
+
+    @model_validator(mode="after")
+    def _experiments_count_events_there_are(self) -> Settings:
+        known = [kind.name for kind in self.source.event_types]
+        for key, one in self.experiments.placed():
+            for at, name in enumerate(one.event_types):
+                if name not in known:
+                    message = f"{name!r} is no event type; known are {', '.join(known)}"
+                    raise MisfitError(message, "experiments", *key, "event_types", at)
+        return self
 
     @model_validator(mode="after")
     def _caps_are_by_attributes_there_are(self) -> Settings:

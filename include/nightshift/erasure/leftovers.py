@@ -25,7 +25,7 @@ from nightshift.erasure.parquet import count_in, is_readable
 from nightshift.erasure.people import People
 from nightshift.erasure.texts import Count, cleaned, counted, counted_in, scrubbed
 from nightshift.landing.suppression import FOLDER
-from nightshift.publishing.records import user_key
+from nightshift.publishing.records import keys_of
 from nightshift.publishing.shards import open_shard
 from nightshift.runs import StepError
 
@@ -119,7 +119,7 @@ def _shard(file: Path, people: People) -> bool:
     """A reader that has it open goes on, and gets another when it asks again."""
     try:
         shard = open_shard(file)
-        theirs = any(shard.get(user_key(name)) for name in people.ids)
+        theirs = any(shard.get(key) is not None for key in keys_of(people.ids))
     except lmdb.Error:
         return _removed(file, "is cut off")
     return theirs and _removed(file, "is a copy of what was published")

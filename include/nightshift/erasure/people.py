@@ -25,7 +25,7 @@ MARKS = rb"[\"'\\]"
 # of one, `customer 28` or `user_id": "28`; of many, `users/28` or `users": ["28`, but no number of users
 ONE = rb"(?:user|customer)(?:[_ -]?id)?" + MARKS + rb"*[\s:=/#-]{1,3}" + MARKS + rb"*"
 MANY = rb"(?:user|customer)(?:s|[_ -]?ids)(?:/|" + MARKS + rb"*\s?[:=]?\s?\[?" + MARKS + rb"+)"
-WHO = rb"(?P<who>(?<![A-Za-z0-9])(?:(?i:" + ONE + rb"|" + MANY + rb")|u:))"  # u:28 is a record's key
+WHO = rb"(?P<who>(?<![A-Za-z0-9])(?:(?i:" + ONE + rb"|" + MANY + rb")|[uh]:))"  # u:28 and h:28 are records' keys
 
 
 @dataclass(frozen=True)

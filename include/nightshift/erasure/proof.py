@@ -35,7 +35,7 @@ from nightshift.erasure.tables import LOG, folders_of, log_entries, statistics_h
 from nightshift.erasure.texts import Count, counted, counted_in
 from nightshift.lake import Lake
 from nightshift.publishing.read import list_manifests, parse_manifest
-from nightshift.publishing.records import user_key
+from nightshift.publishing.records import keys_of
 from nightshift.publishing.shards import Pair, open_shard
 from nightshift.publishing.storage import Storage
 
@@ -135,7 +135,7 @@ def search_file(home: Path, file: Path, people: People, proof: Proof) -> None:
         return
     try:
         if is_shard(file):
-            keys = {user_key(name) for name in people.ids}
+            keys = keys_of(people.ids)
             pairs = open_shard(file).pairs()
             proof.add(where, sum((Count(pair[0] in keys) + _in_record(pair, people) for pair in pairs), Count()))
         elif is_database(file):

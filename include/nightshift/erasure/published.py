@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,15 @@ import pyarrow.parquet as pq
 from nightshift.erasure.people import People
 from nightshift.publishing import records
 from nightshift.publishing.layout import MANIFEST, run_folder, runs_folder
-from nightshift.publishing.manifest import File, Manifest, Run
-from nightshift.publishing.pointer import ATTEMPTS, Pointer, put_pointer, read_pointer
-from nightshift.publishing.publish import upload
-from nightshift.publishing.read import fetch, list_manifests, parse_manifest
-from nightshift.publishing.shards import Pair, open_shard, write_shard
+from nightshift.publishing.manifest import LISTS, Manifest, Run
+from nightshift.publishing.pointer import ATTEMPTS, Pointer, channels_of, put_pointer, read_pointer
+from nightshift.publishing.publish import upload_all
+from nightshift.publishing.read import fetch, list_manifests, parse_manifest, tidy
+from nightshift.publishing.shards import Pair, content_hash, open_shard, room_for, write_ordered
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
 
 log = logging.getLogger("nightshift.erasure")
 
-USERS = "lists.parquet"
 BEFORE = re.compile(r"\.erased-[0-9a-z]+(-[0-9a-z]+)?$")  # at the end of the id of a run that took another's place
 
 
@@ -59,10 +59,14 @@ def holding(storage: Storage, people: People, work: Path) -> Iterator[tuple[str,
 
 def users_in(storage: Storage, manifest: Manifest, people: People, work: Path) -> int:
     """How many records and rows of a run are of these people."""
-    keys = {records.user_key(name) for name in people.ids}
+    tidy(work, keep=[manifest])  # of the run before
+    keys = records.keys_of(people.ids)
     found = sum(key in keys for key, _ in pairs_of(storage, manifest, work))
-    users = pq.read_table(fetch(storage, manifest, manifest.files[USERS], work), columns=["user_id"])["user_id"]
-    return found + int(pc.sum(pc.is_in(users, value_set=pa.array(sorted(people.ids))).cast(pa.int64())).as_py() or 0)
+    theirs = pa.array(sorted(people.ids))
+    for file in manifest.files_in(LISTS):
+        users = pq.read_table(fetch(storage, manifest, file, work), columns=["user_id"], partitioning=None)["user_id"]
+        found += int(pc.sum(pc.is_in(users, value_set=theirs).cast(pa.int64())).as_py() or 0)
+    return found
 
 
 def replace_runs(storage: Storage, people: People, request: str, now: dt.datetime, work: Path) -> list[Replaced]:
@@ -73,7 +77,9 @@ def replace_runs(storage: Storage, people: People, request: str, now: dt.datetim
         replaced.append(Replaced(surface, old, _published_without(storage, old, people, request, work)))
         log.info("%s: %s is published without them as %s", surface, old.run, replaced[-1].new.run)
     for surface in sorted({each.surface for each in replaced}):
-        _point(storage, surface, {each.old.run: each.new.run for each in replaced if each.surface == surface}, now)
+        new = {each.old.run: each.new.run for each in replaced if each.surface == surface}
+        for channel in channels_of(storage, surface):
+            _point(storage, surface, channel, new, now)
     return replaced
 
 
@@ -85,8 +91,9 @@ def remove_old(storage: Storage, replaced: list[Replaced]) -> None:
 
 
 def unnamed(storage: Storage) -> list[str]:
-    """The keys among the runs that no manifest names: what a killed publisher, or a killed end of a run, left."""
-    found = []
+    """The keys among the runs that no manifest names, and the writes that have not ended: what was put away to be
+    removed, what a killed publisher left, or a killed end of a run."""
+    found = [write.key for write in storage.unfinished("")]
     for surface in surfaces_of(storage):
         named: set[str] = set()
         for item in list_manifests(storage, surface):
@@ -99,13 +106,10 @@ def unnamed(storage: Storage) -> list[str]:
 def remove_unnamed(storage: Storage) -> int:
     """Delete what no manifest names; nobody publishes meanwhile. Returns how many files there were."""
     gone = unnamed(storage)
+    for write in storage.unfinished(""):
+        storage.abort(write)
     for key in gone:
         storage.delete(key)
-    for surface in surfaces_of(storage):
-        runs = storage.local(runs_folder(surface))
-        for partial in runs.rglob(".*.partial") if runs else ():  # of a write that was cut off: no reader sees it
-            partial.unlink()
-            gone.append(partial.name)
     return len(gone)
 
 
@@ -119,18 +123,20 @@ def _published_without(storage: Storage, old: Manifest, people: People, request:
     """The run as it would be without them. Published a second time by the same request, it is the same."""
     run_id = id_without(old, request)
     folder = run_folder(old.surface, old.run_date, run_id)
-    keys = {records.user_key(name) for name in people.ids}
-    pairs = [pair for pair in pairs_of(storage, old, work) if pair[0] not in keys]
-    files: dict[str, File] = {}
+    gone: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(dir=work) as fresh:
-        for name, path in _files_without(storage, old, pairs, people, work, Path(fresh)):
-            files[name] = upload(storage, folder, name, path)
-        users = pq.read_table(Path(fresh) / USERS, columns=["user_id"])
-    left = len(users["user_id"].unique())
-    gone = old.counts["users"] - left
-    counts = old.counts | {"users": left, "lists": old.counts["lists"] - gone, "entries": users.num_rows}
-    content = records.content_hash(pairs)
-    changed = {"run_id": run_id, "content_hash": content, "counts": counts, "files": files}
+        files = {}
+        for name, file in sorted(old.files.items()):
+            source, files[name] = fetch(storage, old, file, work), Path(fresh) / name.replace("/", "-")
+            if files[name].suffix == ".lmdb":
+                gone["users"] += _records_without(source, files[name], people)
+            else:
+                gone["entries"] += _rows_without(source, files[name], people)
+        content = content_hash(path for path in files.values() if path.suffix == ".lmdb")
+        uploaded = upload_all(storage, folder, files)
+    gone["lists"] = gone["users"]
+    counts = {name: count - gone[name] for name, count in old.counts.items()}
+    changed = {"run_id": run_id, "content_hash": content, "counts": counts, "files": uploaded}
     manifest = old.model_copy(update=changed)
     storage.create(folder + MANIFEST, manifest.to_json())
     return manifest
@@ -141,37 +147,42 @@ def id_without(old: Manifest, request: str) -> str:
     return f"{BEFORE.sub('', old.run_id)}.{request}-{old.content_hash[:8]}"
 
 
-def _files_without(
-    storage: Storage, old: Manifest, pairs: list[Pair], people: People, work: Path, fresh: Path
-) -> Iterator[tuple[str, Path]]:
-    """The new run's files in `fresh`, by the names that the manifest gives them."""
-    number_of_shards = len(old.shards)
-    spread: list[list[Pair]] = [[] for _ in range(number_of_shards)]
-    for pair in pairs:
-        spread[records.shard_of(pair[0], number_of_shards)].append(pair)
-    for name, file in sorted(old.files.items()):
-        target = fresh / Path(name).name
-        if name.startswith("parts/"):
-            write_shard(target, spread[sorted(n for n in old.files if n.startswith("parts/")).index(name)])
-        else:
-            table = pq.read_table(fetch(storage, old, file, work))
-            if "user_id" in table.column_names:
-                theirs = pc.is_in(table["user_id"], value_set=pa.array(sorted(people.ids)))
-                table = table.filter(pc.invert(theirs))
-            pq.write_table(table, target, compression="zstd")
-        yield name, target
+def _records_without(source: Path, target: Path, people: People) -> int:
+    """Write a shard without them. Returns how many lists are gone."""
+    keys = records.keys_of(people.ids)
+    shard = open_shard(source)
+
+    def kept() -> Iterator[Pair]:
+        return (pair for pair in shard.pairs() if pair[0] not in keys)
+
+    write_ordered(target, kept(), sum(room_for(*pair) for pair in kept()))
+    return sum(shard.get(records.user_key(name)) is not None for name in people.ids)
 
 
-def _point(storage: Storage, surface: str, new: dict[Run, Run], now: dt.datetime) -> None:
-    """Let the pointer name the new runs wherever it names old ones."""
+def _rows_without(source: Path, target: Path, people: People) -> int:
+    """Write a table without them, a row group at a time. Returns how many rows are gone."""
+    theirs, gone = pa.array(sorted(people.ids)), 0
+    with pq.ParquetFile(source) as file, pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number)
+            if "user_id" in rows.column_names:
+                kept = rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=theirs)))
+                rows, gone = kept, gone + rows.num_rows - kept.num_rows
+            writer.write_table(rows)
+    return gone
+
+
+def _point(storage: Storage, surface: str, channel: str, new: dict[Run, Run], now: dt.datetime) -> None:
+    """Let the channel's pointer name the new runs wherever it names old ones."""
     for _ in range(ATTEMPTS):
-        found = read_pointer(storage, surface)
+        found = read_pointer(storage, surface, channel)
         if found is None:
             return
         pointer, etag = found
         moved = Pointer(
             **(new.get(pointer.run, pointer.run).model_dump()),
             surface=surface,
+            channel=channel,
             moved_at=now,
             moved_by=pointer.moved_by,
             history=tuple(new.get(run, run) for run in pointer.history),

@@ -19,7 +19,8 @@ def model_card(
 
     Args:
         name: of the configuration.
-        trained: what `jobs.train` leaves: metrics, metrics_new, slices, calibration, params, tables, users, items.
+        trained: what `jobs.train` leaves: first_fit, metrics, metrics_new, slices, calibration, params, tables, users,
+            items.
         days: ranker, test and serving: the last day that each part of the model has learnt from.
         metric: which decides, at `k`.
         made_by: the code's version.
@@ -31,6 +32,7 @@ def model_card(
         "## Data",
         _list(
             f"{trained['users']:,} users and {trained['items']:,} items by the end of {days['serving']}.",
+            f"The first two-tower fit, as of {days['ranker']}, is {trained['first_fit']}.",
             f"The ranker learnt from candidates as of {days['ranker']} and what was bought up to {days['test']}.",
             f"Tested on what was bought after {days['test']} up to {days['serving']}, by the model as it was before.",
             f"Tables: {_told(trained['tables'])}.",

@@ -5,6 +5,7 @@ Registering is idempotent: the same files, of the same night, are the same versi
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 import os
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nightshift.registry.promotions import Champion
-from nightshift.runs import Night, code_version
+from nightshift.registry.promotions import Champion, champion_before
+from nightshift.runs import Night, StepError, code_version
 
 log = logging.getLogger("nightshift.registry")
 
@@ -24,9 +25,20 @@ ALIAS = "champion"
 
 @dataclass(frozen=True)
 class Registered(Champion):
-    """A model version whose files lie in `folder`."""
+    """A model version.
+
+    Attributes:
+        folder: where its files lie.
+        sha256: of the files as they were registered.
+    """
 
     folder: Path
+    sha256: str
+
+    @property
+    def intact(self) -> bool:
+        """Whether the files are those that were registered."""
+        return folder_hash(self.folder) == self.sha256
 
 
 class Tracking:
@@ -104,13 +116,13 @@ class Tracking:
                 raise
         for version in self.client.search_model_versions(f"name = '{name}'"):
             if version.tags.get("sha256") == fingerprint and version.tags.get("kind") == kind:
-                return Registered(name, str(version.version), kind, kept)
+                return Registered(name, str(version.version), kind, kept, fingerprint)
         run_id = run_id or self.log_run({"kind": kind}, {}, {}, {}, folder)
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
         tags = {"sha256": fingerprint, "kind": kind, "run_date": self.night.run_date.isoformat()}
         version = self.client.create_model_version(name, source, run_id=run_id, tags=tags)
         log.info("registry: %s version %s (%s)", name, version.version, kind)
-        return Registered(name, str(version.version), kind, kept)
+        return Registered(name, str(version.version), kind, kept, fingerprint)
 
     def version(self, version: str) -> Registered:
         """A registered version by its number.
@@ -126,11 +138,12 @@ class Tracking:
             known = [v.version for v in self.client.search_model_versions(f"name = '{self.settings.model}'")]
             raise FileNotFoundError(f"{self.settings.model} has no version {version!r}; it has {known}") from None
         kind = found.tags.get("kind", "two_stage")
-        folder = self._kept(kind, found.tags["sha256"])
+        fingerprint = found.tags["sha256"]
+        folder = self._kept(kind, fingerprint)
         if not folder.is_dir():
             log.info("registry: fetching version %s", version)
             self._keep(Path(self.client.download_artifacts(str(found.run_id), "model")), folder)
-        return Registered(self.settings.model, str(found.version), kind, folder)
+        return Registered(self.settings.model, str(found.version), kind, folder, fingerprint)
 
     def _kept(self, kind: str, fingerprint: str) -> Path:
         """Where this home keeps a version's files."""
@@ -159,6 +172,24 @@ class Tracking:
         return str(self.client.create_experiment(self.settings.experiment, artifact_location=location))
 
 
+def registered_champion(night: Night) -> Registered | None:
+    """The champion that the night found, with its files; None before the first promotion.
+
+    Raises:
+        StepError: its files cannot be had. That nobody can look at the champion must not make a challenger one.
+    """
+    champion = champion_before(night)
+    if champion is None:
+        return None
+    try:
+        return Tracking(night).version(champion.version)
+    except OSError as error:
+        raise StepError(
+            f"the champion, version {champion.version}, cannot be had: {error}. Bring its files back, or promote "
+            f"another version: python -m jobs.promote --run-date {night.run_date - dt.timedelta(days=1)} --version N"
+        ) from error
+
+
 def tracking_uri(night: Night) -> str:
     return night.settings.tracking.uri or f"sqlite:///{night.home}/mlflow/mlflow.db"
 
@@ -168,5 +199,6 @@ def folder_hash(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()

@@ -8,26 +8,34 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nightshift.config import Settings
+from nightshift.config.settings import CURRENT
 from nightshift.runs.home import home_of
 
 
 @dataclass(frozen=True)
 class Night:
-    """One run over one run date. Everything it writes by itself lies in `folder`, and may be written again."""
+    """One run over one run date. Everything it writes by itself lies in `folder`, and may be written again.
+
+    Attributes:
+        channel: for which lists are made. Any other than `current` has a folder of its own in the night's, and reads
+            there what the night left, as far as it did not do the step itself.
+    """
 
     settings: Settings
     run_date: dt.date
     run_id: str
     home: Path
+    channel: str = CURRENT
 
     @property
     def folder(self) -> Path:
-        return self.home / "nights" / self.run_date.isoformat()
+        night = self.home / "nights" / self.run_date.isoformat()
+        return night if self.channel == CURRENT else night / "channels" / self.channel
 
     @property
     def test_cutoff(self) -> dt.date:
@@ -61,6 +69,8 @@ class Night:
         try:
             return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
+            if self.channel != CURRENT:
+                return replace(self, channel=CURRENT).read_json(name)
             command = f"python -m jobs.{name} --run-date {self.run_date}"
             raise FileNotFoundError(f"{name} has left nothing for {self.run_date}: run `{command}` first") from None
 
