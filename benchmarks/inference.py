@@ -3,24 +3,22 @@
     python -m benchmarks.inference --home var --run-date 2011-11-30 --out var/figures
 
 Stands on a night that was run in --home: its model, indexes and features. The lists of all users are made again in each
-way, by blocks of several sizes and by one process or one a core, each in turn; what is published is left alone. Beside
-it the limit: the same vectors' scores by a bare matrix product, whose best 100 nobody looks for.
+way, by blocks of several sizes and by one process or one a core, each in turn; what is published is left alone. A
+second table is that of `benchmarks.search`: users a second that are searched for, and the machine's limit.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
+from benchmarks.index import drawn
 from benchmarks.measure import Cost, costs, interleaved, median, report, spread
 from benchmarks.options import parser
-from jobs.infer import maker
+from benchmarks.search import compared
+from jobs.infer import BY_BLOCK, maker
 from nightshift.config import load
 from nightshift.features.blocks import split
 from nightshift.lake import Lake
@@ -28,7 +26,8 @@ from nightshift.ranking.batch import Batch
 from nightshift.runs import Night
 from nightshift.runs.dates import parse_run_date
 
-USERS, ITEMS, DIMENSION, BEST = 4096, 50_000, 64, 100
+USERS, ITEMS, DIMENSION, RECALL = 4096, 50_000, 256, 0.99
+"""Of the search that is compared: as many items as are searched exactly, vectors as long as the graph filter's."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,6 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments.add_argument("--home", type=Path, required=True, help="the NIGHTSHIFT_HOME of a night that was run")
     arguments.add_argument("--run-date", type=parse_run_date, required=True, help="of the night")
     arguments.add_argument("--config", help="the configuration file (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
+    arguments.add_argument("--kinds", nargs="*", default=["hnsw", "ivf_pq"], help="of index beside exact search (both)")
     args = arguments.parse_args(argv)
     night = Night(load(args.config), args.run_date, "benchmark", args.home.absolute())
     work = night.home / "benchmark"
@@ -50,7 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     rows = [row(name, values, users) for name, values in found.items()]
     report("inference", rows, vars(args), args.out, found)
     print()
-    report("exact_search", search(args.repeats), vars(args), args.out)
+    items, queries = drawn(ITEMS, DIMENSION, USERS, night.settings.seed)
+    rows, times = compared(items, queries, args.kinds, RECALL, args.repeats)
+    report("search", rows, vars(args), args.out, times)
 
 
 def lists(night: Night, work: Path, size: int, processes: int) -> Cost:
@@ -60,8 +62,8 @@ def lists(night: Night, work: Path, size: int, processes: int) -> Cost:
     tables, served = night.read_json("build_features")["tables"], night.read_json("verdict")["served"]
     with costs() as cost:
         blocks = split(Lake(night.home / "lake"), night.run_date, tables, size, work / "users")
-        make = partial(maker, night.home / served["folder"], served["kind"], night.settings, night.folder / "index")
-        Batch(blocks, work, make).run(processes)
+        make = partial(maker, night.home / served["folder"], served["kind"], night.settings, night.folder / "index", {})
+        Batch(blocks, work, make, BY_BLOCK).run(processes)
     return cost
 
 
@@ -74,42 +76,6 @@ def row(name: str, values: list[Cost], users: int) -> dict[str, Any]:
         "users a second": round(users / median(seconds)),
         "peak, MiB": round(max(value.peak_mib for value in values)),
     }
-
-
-def search(repeats: int) -> list[dict[str, Any]]:
-    """Exact search of the best of many items, beside the matrix product that it cannot do without."""
-    import faiss
-
-    rng = np.random.default_rng(1)
-    users, items = (rng.standard_normal((n, DIMENSION), dtype=np.float32) for n in (USERS, ITEMS))
-    index = faiss.IndexFlatIP(DIMENSION)
-    index.add(items)
-    left, right = torch.from_numpy(users), torch.from_numpy(items)
-    out = torch.empty(512, ITEMS)
-
-    def product() -> float:
-        started = time.perf_counter()
-        for begin in range(0, USERS, 512):
-            torch.mm(left[begin : begin + 512], right.T, out=out)
-        return time.perf_counter() - started
-
-    def flat() -> float:
-        started = time.perf_counter()
-        index.search(users, BEST)
-        return time.perf_counter() - started
-
-    found = interleaved(max(repeats, 3) + 1, {"matrix product": product, f"FAISS, exact, best {BEST}": flat})
-    limit = median(found["matrix product"][1:])
-    flops = 2.0 * USERS * ITEMS * DIMENSION
-    return [
-        {
-            "way": name,
-            "users a second": round(USERS / median(seconds[1:])),
-            "GFLOP/s": round(flops / median(seconds[1:]) / 1e9, 1),
-            "share of the limit": round(limit / median(seconds[1:]), 2),
-        }
-        for name, seconds in found.items()
-    ]
 
 
 if __name__ == "__main__":

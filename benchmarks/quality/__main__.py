@@ -28,8 +28,14 @@ COLUMNS = ("recall@20", "ndcg@20", "coverage", "fit, s", "evaluation, s", "peak,
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments().parse_args(argv)
-    rows = [row(name, measured(name, args)) for name in args.model or MODELS]
+    rows = []
+    for name in args.model or MODELS:
+        found = measured(name, args)
+        say(f"{name}: " + ", ".join(f"{column} {value}" for column, value in found.items() if value != ""))
+        rows.append(row(name, found))
     report("quality", rows, vars(args), args.out)
+    if all(row["recall@20"] == "" for row in rows):
+        raise SystemExit("no model has figures: see the notes")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -60,7 +66,7 @@ def measured(name: str, args: argparse.Namespace) -> dict[str, Any]:
             return {"note": f"not done in {args.budget:g} s"}
     found = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
     if done.returncode and "note" not in found:
-        raise SystemExit(f"{name} ended with {done.returncode}; what it said is above")
+        return {"note": f"ended with {done.returncode}; what it said is above"}  # the others have figures
     return {**found, "peak, MiB": round(cost.peak_mib)}
 
 

@@ -59,5 +59,6 @@ MODELS: dict[str, Fit] = {
     "gf_cf": baselines.GfCf.fit,
     "implicit_als": peers.als,
     "implicit_bpr": peers.bpr,
+    "cornac_mult_vae": peers.mult_vae,
 }
 OWN = ("graph_filter", "graph_filter_searched")

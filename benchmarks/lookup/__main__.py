@@ -1,0 +1,264 @@
+"""What the lookup service can carry, beside a server that returns the same bytes from memory.
+
+    python -m benchmarks.lookup --work var/lookup --out var/figures
+    python -m benchmarks.lookup --work var/lookup --out var/figures --swaps 1000
+
+The service as it is by default, the service with everything on (API keys and rates, the access log, an experiment whose
+variants read two runs, its exposures), and the bare server run on one core, the load on another, in turns. Requests a
+second are those of the peak, processor time is all that the worker used, the kernel's part included; latencies are at
+70% of the peak, and with everything on at that rate while runs are swapped. `--work` keeps the published runs for the
+next time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import itertools
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from benchmarks.lookup.load import KEY_HEADER, Load, Loaded, load, loader
+from benchmarks.lookup.planted import Size, plant
+from benchmarks.lookup.servers import Server, bare, service
+from benchmarks.measure import interleaved, median, report, say, spread
+from benchmarks.options import parser
+from nightshift.config.settings import CURRENT
+from nightshift.publishing.manifest import Run
+from nightshift.publishing.pointer import Pointer, put_pointer, read_pointer
+from nightshift.publishing.storage import Storage, open_storage
+from nightshift.serving.guard.keys import hash_of, new_key
+
+CHALLENGER = "challenger"
+DATE = dt.date(2026, 3, 1)
+SHARE = 0.7  # of the peak, at which latencies are taken
+BARE, PLAIN, ALL_ON = "bare server", "lookup service", "with everything on"
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = arguments().parse_args(argv)
+    server_cores, load_cores = cores()
+    work = args.work.absolute()
+    storage, runs = publish(work, Size(args.users, shards=args.shards))
+    config = configuration(work, storage)
+    what = Load(args.users, args.unknown, args.connections)
+    all_on, key = everything_on(work, storage, runs[1])
+    with tempfile.TemporaryDirectory(prefix="home-", dir=work) as folder:
+        home = Path(folder)
+        with service(config, home, server_cores) as first:
+            ready = {"first": first.ready_seconds}
+        with service(config, home, server_cores) as plain:
+            ready["again"] = plain.ready_seconds
+            with service(all_on, home, server_cores) as ours:
+                as_asked = {"accept-encoding": "identity", KEY_HEADER: key}
+                answer = httpx.get(f"{ours.url}/v1/users/u1/recommendations", headers=as_asked)
+                with bare(answer, home, server_cores) as theirs:
+                    turns = {BARE: theirs, PLAIN: plain, ALL_ON: ours}
+                    what = replace(what, key=key)
+                    peak = {name: peak_of(server, what, args.seconds, load_cores) for name, server in turns.items()}
+                    found = interleaved(args.repeats, peak)
+                    rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
+                    calm = {name: load(one.url, what.at(rate), args.seconds, load_cores) for name, one in turns.items()}
+                memory = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
+                swaps = swapped(storage, runs, ours, what.at(rate), args, load_cores)
+    told = {
+        "loader": loader(),
+        "answer_bytes": len(answer.content),
+        "ready_seconds": ready,
+        "memory_mib": memory,
+        "ratio": {name: ratios(found[BARE], found[name]) for name in (PLAIN, ALL_ON)},
+        **swaps,
+    }
+    rows = [row(name, found, calm[name]) for name in found]
+    report("lookup", rows, vars(args), args.out, {"told": told, "peaks": found})
+    explain(told)
+
+
+def arguments() -> argparse.ArgumentParser:
+    result = parser("lookup", __doc__)
+    result.add_argument("--work", type=Path, required=True, help="a folder for the published runs, 9 GB with 1M users")
+    result.add_argument("--users", type=int, default=1_000_000, help="with a list of 20 items each (1000000)")
+    result.add_argument("--shards", type=int, default=8, help="files that a run is spread over (8)")
+    result.add_argument("--unknown", type=float, default=0.0, help="share of requests for users that have no list (0)")
+    result.add_argument("--connections", type=int, default=32, help="at the peak (32)")
+    result.add_argument("--seconds", type=float, default=5, help="of every measurement (5)")
+    result.add_argument("--swaps", type=int, default=5, help="of the live run, under load (5)")
+    return result
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """One core for the servers, one for the load."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        say("there is one core only: servers and load share it, so the figures are of both together")
+    return {first}, {others[0] if others else first}
+
+
+def publish(work: Path, size: Size) -> tuple[Storage, list[Run]]:
+    """Two runs of the same users and other lists, the first of them live."""
+    storage = open_storage((work / "published").as_uri())
+    runs = [plant(storage, "home", DATE, mark, mark, size).run for mark in ("a", "b")]
+    move(storage, runs[0])
+    say("reading both runs, so that memory has what it has room for")
+    for file in sorted((work / "published").rglob("*.lmdb")):
+        with file.open("rb", buffering=0) as content:
+            while content.read(2**24):
+                pass
+    return storage, runs
+
+
+def configuration(work: Path, storage: Storage) -> Path:
+    values = yaml.safe_load(Path("nightshift.yaml").read_text(encoding="utf-8"))
+    values["store"] = {"address": storage.address}
+    file = work / "nightshift.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return file
+
+
+def everything_on(work: Path, storage: Storage, other: Run) -> tuple[Path, str]:
+    """The configuration with all that costs a request something, half of the users on the other run; and a key."""
+    move(storage, other, CHALLENGER)
+    key, values = new_key(), yaml.safe_load((work / "nightshift.yaml").read_text(encoding="utf-8"))
+    entry = {"name": "load", "hash": hash_of(key), "role": "reader", "surfaces": ["home"], "rate": 1e6, "burst": 10**6}
+    (work / "keys.yaml").write_text(yaml.safe_dump({"keys": [entry]}), encoding="utf-8")
+    values["serving"] = {"guard": {"keys": str(work / "keys.yaml")}, "access_log": {"path": "access.jsonl"}}
+    variants = [{"name": "control"}, {"name": CHALLENGER, "channel": CHALLENGER}]
+    ranker = {"name": "ranker", "slot": [0, 1], "variants": variants}
+    page = {"name": "page", "slot": [0, 0.5], "variants": [{"name": "control"}, {"name": "wide"}]}
+    layers = [
+        {"name": of["name"], "lane": lane, "experiments": [of]} for lane, of in enumerate((ranker, page), start=1)
+    ]
+    values["experiments"] = {"channels": {CHALLENGER: CHALLENGER}, "layers": layers}
+    file = work / "everything-on.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return file, key
+
+
+def move(storage: Storage, run: Run, channel: str = CURRENT) -> None:
+    """Make a run live, back and forth as no publish does."""
+    found, now = read_pointer(storage, "home", channel), dt.datetime.now(dt.UTC)
+    before = (found[0].run,) if found else ()
+    pointer = Pointer(
+        **run.model_dump(), surface="home", channel=channel, moved_at=now, moved_by="rollback", history=before
+    )
+    put_pointer(storage, pointer, found[1] if found else None)
+
+
+def peak_of(server: Server, what: Load, seconds: float, load_cores: set[int]) -> Callable[[], dict[str, float]]:
+    """Measures requests a second and processor time a request, as fast as the server can."""
+
+    def measured() -> dict[str, float]:
+        before = server.cpu_seconds()
+        done = load(server.url, what, seconds, load_cores)
+        must_be_clean(done)
+        return {"rate": done.rate, "cpu_us": 1e6 * (server.cpu_seconds() - before) / done.requests, **done.latency}
+
+    return measured
+
+
+def swapped(
+    storage: Storage, runs: list[Run], server: Server, what: Load, args: argparse.Namespace, load_cores: set[int]
+) -> dict[str, Any]:
+    """Load while a new run is fetched, checked and swapped in, and then while both are swapped to and fro."""
+    checking = replace(what, check=True)
+    with swapping(storage, runs, server, 1) as new:
+        while_new = until_done(server, checking, args.seconds, load_cores, new)
+    with swapping(storage, runs[::-1], server, args.swaps) as known:
+        while_known = until_done(server, checking, args.seconds, load_cores, known)
+    return {
+        "new_run_seconds": new[0],
+        "while_a_new_run_comes": vars(while_new),
+        "swap_seconds": median(known),
+        "swaps": len(known),
+        "during_swaps": vars(while_known),
+    }
+
+
+@contextmanager
+def swapping(storage: Storage, runs: list[Run], server: Server, times: int) -> Iterator[list[float]]:
+    """Moves the pointer so many times, each once the last is served; the seconds of each are added as it is."""
+    seconds: list[float] = []
+
+    def swap() -> None:
+        with httpx.Client(base_url=server.url, timeout=30) as client:
+            for run in itertools.islice(itertools.cycle(reversed(runs)), times):
+                begun = time.perf_counter()
+                move(storage, run)
+                while client.get("/readyz").json()["run_id"] != run.run_id:
+                    time.sleep(0.005)
+                seconds.append(time.perf_counter() - begun)
+
+    thread = threading.Thread(target=swap, daemon=True)
+    thread.start()
+    yield seconds
+    thread.join()
+
+
+def until_done(server: Server, what: Load, seconds: float, load_cores: set[int], swaps: list[float]) -> Loaded:
+    """Load until there are no more swaps; every answer is looked into."""
+    parts = []
+    while not parts or threading.active_count() > 1:
+        parts.append(load(server.url, what, seconds, load_cores))
+        must_be_clean(parts[-1])
+        say(f"{len(swaps)} swaps, slowest answer {parts[-1].latency['max']:.1f} ms")
+    worst = {name: max(part.latency[name] for part in parts) for name in parts[0].latency}
+    return Loaded(sum(part.requests for part in parts), sum(part.seconds for part in parts), 0, worst, 0)
+
+
+def must_be_clean(done: Loaded) -> None:
+    if done.errors or done.mixed:
+        raise RuntimeError(f"{done.errors} requests failed and {done.mixed} answers mixed two runs: {done}")
+
+
+def row(name: str, found: dict[str, list[dict[str, float]]], calm: Loaded) -> dict[str, Any]:
+    rates = [one["rate"] for one in found[name]]
+    return {
+        "server": name,
+        "requests/s": f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
+        "CPU µs a request": spread([one["cpu_us"] for one in found[name]]),
+        "at, requests/s": round(calm.rate),
+        **{f"{name}, ms": value for name, value in calm.latency.items()},
+    }
+
+
+def ratios(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Of the service to the bare server, pair by pair: requests a second, and what its processor time allows."""
+    pairs = list(zip(theirs, ours, strict=True))
+    return {
+        "requests": [ours["rate"] / bare["rate"] for bare, ours in pairs],
+        "processor": [bare["cpu_us"] / ours["cpu_us"] for bare, ours in pairs],
+    }
+
+
+def explain(told: dict[str, Any]) -> None:
+    ready = told["ready_seconds"]
+    print(f"\nload by {told['loader']}; {told['answer_bytes']:,} bytes an answer")
+    for name, ratio in told["ratio"].items():
+        print(f"{name}: of the bare server's requests/s {spread(ratio['requests'])}")
+        print(f"{' ' * len(name)}  and by processor time a request {spread(ratio['processor'])}")
+    print(f"ready {ready['first']:.2f} s after the first start, {ready['again']:.2f} s after the next")
+    for name, memory in told["memory_mib"].items():
+        print(f"{name}: {memory['own']:.0f} MiB of its own, beside {memory['shards']:.0f} MiB of mapped shards")
+    print(f"a new run is served {told['new_run_seconds']:.1f} s later; {_worst(told, 'while_a_new_run_comes')}")
+    print(f"{told['swaps']} swaps, of {told['swap_seconds']:.2f} s each; {_worst(told, 'during_swaps')}")
+    print("no request failed, and no answer mixed two runs")
+
+
+def _worst(told: dict[str, Any], name: str) -> str:
+    found = told[name]
+    rate = found["requests"] / found["seconds"]
+    return f"{rate:,.0f} requests/s, " + ", ".join(f"{of} {value:.1f} ms" for of, value in found["latency"].items())
+
+
+if __name__ == "__main__":
+    main()
