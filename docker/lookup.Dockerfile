@@ -15,6 +15,7 @@ COPY include/nightshift/__init__.py include/nightshift/
 COPY include/nightshift/config include/nightshift/config
 COPY include/nightshift/runs include/nightshift/runs
 COPY include/nightshift/publishing include/nightshift/publishing
+COPY include/nightshift/experiments include/nightshift/experiments
 COPY include/nightshift/serving include/nightshift/serving
 COPY nightshift.yaml ./
 
