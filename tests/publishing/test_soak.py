@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.publish import KEPT, soak
 
 ROUNDS = 12
+BUSY = 4  # connections and threads that a pool may add once, where all that it had were busy: not one a round
 
 
 def test_many_publishes_and_rollbacks_leak_nothing_and_no_read_fails(
@@ -21,7 +22,7 @@ def test_many_publishes_and_rollbacks_leak_nothing_and_no_read_fails(
     for who in ("publisher", "reader"):
         for what in ("open files", "threads"):
             before, after = told[f"{who}, {what}"].split(" to ")
-            assert int(after) <= int(before), f"{who}: {what}"
+            assert int(after) <= int(before) + BUSY < int(before) + ROUNDS // 2, f"{who}: {what}"
     runs = KEPT + 3  # those that were live before, and what was put away last
     assert told["files left"] <= 1 + runs * (1 + 2 + 2 + 1 + 1)
     assert told["half-written"] == 0
