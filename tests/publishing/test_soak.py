@@ -22,7 +22,7 @@ def test_many_publishes_and_rollbacks_leak_nothing_and_no_read_fails(
     for who in ("publisher", "reader"):
         for what in ("open files", "threads"):
             before, after = told[f"{who}, {what}"].split(" to ")
-            assert int(after) <= int(before) + BUSY < int(before) + ROUNDS // 2, f"{who}: {what}"
+            assert int(after) <= int(before) + BUSY, f"{who}: {what}"
     runs = KEPT + 3  # those that were live before, and what was put away last
     assert told["files left"] <= 1 + runs * (1 + 2 + 2 + 1 + 1)
     assert told["half-written"] == 0
