@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from nightshift.models.towers import Towers
+from nightshift.models.weights import read_weights
 
 log = logging.getLogger("nightshift.models")
 
@@ -88,8 +89,9 @@ class Checkpoints:
                 if about["of"] != self.of:
                     log.info("two_tower: %s is of another fit, and is not used", folder)
                     continue
-                weights, state = load_file(folder / "towers.safetensors"), load_file(folder / "optimizer.safetensors")
-                best = load_file(folder / "best.safetensors") if (folder / "best.safetensors").exists() else None
+                weights = read_weights(folder / "towers.safetensors")
+                state = read_weights(folder / "optimizer.safetensors")
+                best = read_weights(folder / "best.safetensors") if (folder / "best.safetensors").exists() else None
             except (OSError, ValueError, KeyError, SafetensorError) as error:
                 log.warning("two_tower: %s cannot be read, and is not used: %s", folder, error)
                 continue

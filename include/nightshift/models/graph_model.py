@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy import sparse
 
 from nightshift.config import Settings
@@ -23,6 +23,7 @@ from nightshift.models.graph_filter import GraphFilter, Shape, fit_filter
 from nightshift.models.nearest import VectorModel
 from nightshift.models.recommender import ModelFileError
 from nightshift.models.rows import expand
+from nightshift.models.weights import read_weights
 from nightshift.runs import code_version
 
 
@@ -111,7 +112,7 @@ def load_graph(folder: Path) -> GraphModel:
     if about.get("kind") != GraphModel.kind:
         raise ModelFileError(f"{folder}/model.json: kind is {about.get('kind')!r}, expected {GraphModel.kind!r}")
     item_ids = np.array(about.pop("item_ids"), dtype=object)
-    weights = load_file(folder / "weights.safetensors")
+    weights = read_weights(folder / "weights.safetensors")
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     if set(shapes) != {"taste", "items"} or len(set(shapes.values())) != 1 or shapes["items"][0] != len(item_ids):
         told = f"{len(item_ids)} items in model.json, {shapes} in weights.safetensors"

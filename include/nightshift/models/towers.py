@@ -70,7 +70,7 @@ class Towers(nn.Module):
         self.item_id = nn.Embedding(items, dimension)
         self.item_words = nn.EmbeddingBag(title_buckets, dimension, mode="mean")
         self.item_numbers = nn.Linear(len(NUMBERS), dimension)
-        self.gate = nn.Linear(dimension, 1)
+        self.gate = nn.Linear(dimension, 1, bias=False)  # softmax has no use for one: only rounding would move it
         self.elapsed = nn.Embedding(STEPS, 1)
         self.long_term = nn.Parameter(torch.full((dimension,), LONG_TERM))
         self.user_words = nn.EmbeddingBag(USER_BUCKETS, dimension, mode="mean")

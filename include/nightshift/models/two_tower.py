@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from nightshift.models.attributes import Scale, bags
@@ -21,6 +21,7 @@ from nightshift.models.nearest import BLOCK, VectorModel
 from nightshift.models.recommender import ModelFileError
 from nightshift.models.rows import expand
 from nightshift.models.towers import USER_BUCKETS, Towers, UserInputs
+from nightshift.models.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower
     towers = Towers(len(item_ids), about["dimension"], about["title_buckets"])
     expected = {f"towers.{name}": value.shape for name, value in towers.state_dict().items()}
     expected["raw_items"] = torch.Size((len(item_ids), about["dimension"]))
-    weights = load_file(folder / "weights.safetensors")
+    weights = read_weights(folder / "weights.safetensors")
     found = {name: value.shape for name, value in weights.items()}
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
