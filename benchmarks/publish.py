@@ -11,14 +11,11 @@ waited for.
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import gc
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -34,6 +31,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.measure import report, say
 from benchmarks.options import parser
+from benchmarks.stores import store
 from nightshift.publishing.leases import LapsedError, Lease
 from nightshift.publishing.lists import HISTORIES, SEGMENTS, load_lists
 from nightshift.publishing.manifest import Model
@@ -48,15 +46,6 @@ SURFACE, DAY = "home", dt.date(2011, 11, 30)
 KEPT = 3  # runs
 ITEMS, SIZE = 50, 10  # items, and entries of a list
 ORIGIN = Origin(Model(name="benchmark", version="1", kind="baseline"), {}, "0", "0")
-SERVER = """
-import logging, sys, time
-from moto.server import ThreadedMotoServer
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print("http://%s:%d" % server.get_host_and_port(), flush=True)
-sys.stdin.read()
-"""
 
 
 @dataclass(frozen=True)
@@ -99,25 +88,6 @@ def main(argv: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory(prefix="publish-") as folder, store(kind, Path(folder)) as (address, endpoint):
             rows.append({"store": kind, **soak(address, endpoint, args.count, args.users, args.shards, Path(folder))})
     report("publish", rows, vars(args), args.out)
-
-
-@contextlib.contextmanager
-def store(kind: str, folder: Path) -> Iterator[tuple[str, str | None]]:
-    """The address and the endpoint of an empty store."""
-    if kind == "file":
-        yield (folder / "published").as_uri(), None
-        return
-    import boto3
-
-    who = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ.update(who | {"AWS_CONFIG_FILE": "/dev/null"})
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", SERVER], **pipes) as server:
-        assert server.stdout
-        endpoint = server.stdout.readline().strip()
-        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="published-lists")
-        yield "s3://published-lists/soak", endpoint
-        server.terminate()
 
 
 def soak(address: str, endpoint: str | None, count: int, users: int, shards: int, work: Path) -> dict[str, Any]:

@@ -53,6 +53,16 @@ class Server:
                 shards += size if in_shard else 0
         return {"resident": total / 1024, "shards": shards / 1024, "own": (total - shards) / 1024}
 
+    def peak_mib(self) -> float:
+        """The most that the first worker was resident with until now, mapped shards included."""
+        text = Path(f"/proc/{self.workers[0]}/status").read_text()
+        return int(text.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def shared_mib(self) -> float:
+        """What all processes of the server hold; what they share is counted once."""
+        files = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (self.pid, *self.workers))
+        return sum(int(text.partition("\nPss:")[2].split()[0]) for text in files) / 1024
+
 
 @contextmanager
 def service(settings: Path, home: Path, cores: set[int], workers: int = 1) -> Iterator[Server]:
