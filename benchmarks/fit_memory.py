@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     for events in args.events:
         prepare(args.work / str(events), events)
     alternatives = {
-        f"{events} {way}": lambda events=events, way=way: once(args.work / str(events), way)
+        f"{events} {way}": partial(once, args.work / str(events), way)
         for way in ("from files", "in memory")
         for events in args.events
     }

@@ -135,8 +135,11 @@ def products(items: np.ndarray) -> Iterator[tuple[str, Search]]:
 def by_effort(index: ItemIndex) -> Iterator[tuple[str, Search]]:
     for effort in index.efforts or [{}]:
         name = " ".join(f"{name} {value}" for name, value in effort.items())
-        found = replace(index, effort=effort)
-        yield name, lambda queries, found=found: found.search(queries, NEAREST)[0]
+        yield name, partial(_rows, replace(index, effort=effort))
+
+
+def _rows(index: ItemIndex, queries: np.ndarray) -> np.ndarray:
+    return index.search(queries, NEAREST)[0]
 
 
 def asked(search: Search, truth: Truth) -> dict[str, float]:

@@ -11,7 +11,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +83,7 @@ def _processes() -> tuple[dict[int, list[int]], dict[int, int]]:
     return children, resident
 
 
-def interleaved(repeats: int, alternatives: dict[str, Callable[[], T]]) -> dict[str, list[T]]:
+def interleaved(repeats: int, alternatives: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
     """Each alternative `repeats` times, one after the other in turn, so that the machine's moods hit all alike."""
     found: dict[str, list[T]] = {name: [] for name in alternatives}
     for number in range(repeats):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ class Merged:
     def as_of(self) -> dt.date:
         return max(model.as_of for model in self.embeddings.values())
 
-    def recommend(self, snapshot: Snapshot, user_ids: list[str], k: int) -> pd.DataFrame:
+    def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`."""
         coded = Coded(snapshot)
         retriever: Retriever = retriever_for(self.embeddings, coded, self.settings)

@@ -17,6 +17,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +107,20 @@ def chain_of_nights(nights: Sequence[Night], known: pd.DataFrame, judge: set[int
     for number, night in enumerate(nights, 1):
         early = features(night, night.ranker_cutoff)
         before = model
-        model, seconds = timed(lambda e=early, b=before: fit(e, known, settings, warm_start=b)[0])
+        model, seconds = timed(partial(fit, early, known, settings, warm_start=before))
         say(f"seed {seed}, night {number}: {seconds:.1f} s")
         if number in judge:
             trial = Trial.of(night, early, known, settings)
             yield Judged(number, seed, "warm", seconds, trial.figures(model))
             for way, of in {"cold": settings, "cold, no early stopping": to_the_end(settings)}.items():
-                first, seconds = timed(lambda e=early, s=of: fit(e, known, s)[0])
+                first, seconds = timed(partial(fit, early, known, of))
                 yield Judged(number, seed, way, seconds, trial.figures(first))
 
 
-def timed(work: Callable[[], TwoTower]) -> tuple[TwoTower, float]:
+def timed(fitted: Callable[[], tuple[TwoTower, Any]]) -> tuple[TwoTower, float]:
+    """The model, and the processor seconds of its fit."""
     begun = time.process_time()
-    return work(), time.process_time() - begun
+    return fitted()[0], time.process_time() - begun
 
 
 def to_the_end(settings: Settings) -> Settings:

@@ -206,7 +206,7 @@ def swapping(storage: Storage, runs: list[Run], server: Server, times: int) -> I
 
 def until_done(server: Server, what: Load, seconds: float, load_cores: set[int], swaps: list[float]) -> Loaded:
     """Load until there are no more swaps; every answer is looked into."""
-    parts = []
+    parts = list[Loaded]()
     while not parts or threading.active_count() > 1:
         parts.append(load(server.url, what, seconds, load_cores))
         must_be_clean(parts[-1])

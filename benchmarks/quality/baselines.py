@@ -6,12 +6,13 @@ Each is fitted by `fit(train, seed)` and answers `scores(users)`; see `nightshif
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from scipy import sparse
 
-Matrix = sparse.csr_array
+Matrix: TypeAlias = sparse.csr_array
 
 
 @dataclass(frozen=True)
