@@ -23,22 +23,27 @@ from hypothesis import strategies as st
 from nightshift.client import (
     AsyncClient,
     Client,
+    History,
     Item,
     Model,
     Policy,
+    Purchase,
     Recommendations,
     RefusedError,
     Run,
     UnavailableError,
 )
+from nightshift.publishing.lists import load_lists
+from nightshift.publishing.pointer import make_live
 from nightshift.publishing.storage import open_storage
 from tests.client.faulty_proxy import Fault, FaultyProxy
 from tests.lookup_process import lookup_service
-from tests.publishing.planted import ITEMS, USERS, day, publish_live
+from tests.publishing.planted import ITEMS, NOW, USERS, day, publish_lists, write_lists, write_more
 
 PATIENT = Policy(deadline=20, attempt=10)
 HASTY = Policy(deadline=0.3, attempt=0.1)
 MODEL = Model("nightshift-recommender", "7", "two_stage")
+BOUGHT = {"17850": [("85123A", day(3), 1), ("22423", day(9), 4)], "x" * 900: [("ü/é", day(9), 2)]}
 RUN = Run("home", dt.date(2011, 11, 30), "night", MODEL)
 
 
@@ -83,7 +88,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real service with a run of 30 November."""
     folder = tmp_path_factory.mktemp("lookup")
     store = (folder / "published").as_uri()
-    publish_live(open_storage(store), day(30), "night")
+    lists = load_lists(write_more(write_lists(folder / "lists"), [], BOUGHT))
+    make_live(open_storage(store), "home", publish_lists(open_storage(store), day(30), "night", lists).run, NOW)
     with lookup_service(folder, store) as address:
         yield address
 
@@ -124,6 +130,33 @@ def test_similar_items_and_an_item_that_is_not_known(make: Make, service: str) -
     with pytest.raises(RefusedError, match="'nothing' is not known to the run of 2011-11-30") as refused:
         client.similar("nothing", policy=PATIENT)
     assert refused.value.status == 404
+
+
+def test_what_a_user_bought_is_typed_and_names_its_run(make: Make, service: str) -> None:
+    client = make(service)
+    bought = (
+        Purchase("22423", "item 22423 of a", day(9), 4),
+        Purchase("85123A", "item 85123A of a", day(3), 1),
+    )
+    assert client.history("17850", policy=PATIENT) == History("17850", bought, RUN)
+    assert client.history("x" * 900, surface="home", policy=PATIENT).item_ids == ["ü/é"]
+    with pytest.raises(RefusedError, match="2011-11-30 has no purchases of '13047'") as refused:
+        client.history("13047", policy=PATIENT)
+    assert refused.value.status == 404
+
+
+def test_what_a_user_bought_is_asked_for_again_by_tag_and_remembered_but_not_for_whom_it_is_refused(
+    make: Make, proxy: FaultyProxy
+) -> None:
+    client = make(proxy.url)
+    proxy.faults = deque(["pass", 503, "pass", 403])
+    bought = client.history("17850", policy=PATIENT)
+    assert client.history("17850", policy=PATIENT) == bought
+    assert "if-none-match" in proxy.requests[-1].lower()
+    with pytest.raises(RefusedError):
+        client.history("17850", policy=PATIENT)
+    proxy.always = 503
+    assert client.history("17850", policy=HASTY).degraded.level == "remembered"
 
 
 def test_a_batch_of_any_size_comes_in_the_order_asked(make: Make, proxy: FaultyProxy) -> None:
@@ -348,6 +381,11 @@ def test_the_command_shows_a_list_and_writes_batches_as_json_lines(service: str,
         "  1 21034   1.0000  item 21034 of a  You bought this",
         "  2 22423   0.5000  item 22423 of a  You bought this",
     ]
+    bought = command("--url", service, "history", "17850")
+    assert bought.stdout.splitlines()[1:] == [
+        "  1 22423  2011-11-09    4  item 22423 of a",
+        "  2 85123A 2011-11-03    1  item 85123A of a",
+    ]
     lines = command("--url", service, "batch", "--k", "1", stdin="17850\n13047\n").stdout.splitlines()
     assert ['"user_id": "17850"' in lines[0], '"user_id": "13047"' in lines[1], len(lines)] == [True, True, 2]
     failed = command("--url", nobody, "similar", "22423")
@@ -374,6 +412,6 @@ def test_docs_name_every_argument() -> None:
     import inspect
 
     page = (Path(__file__).parents[2] / "docs/client.md").read_text(encoding="utf-8")
-    for method in (Client.__init__, Client.recommendations, Client.batch, Client.similar):
+    for method in (Client.__init__, Client.recommendations, Client.batch, Client.similar, Client.history):
         for name in inspect.signature(method).parameters:
             assert name == "self" or f"`{name}`" in page, name

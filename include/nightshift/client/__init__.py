@@ -9,7 +9,7 @@
 With a fallback, `recommendations` and `batch` never raise, whatever becomes of the service: docs/client.md.
 """
 
-from nightshift.client.answers import Degraded, Item, Model, Recommendations, Run, Similar
+from nightshift.client.answers import Degraded, History, Item, Model, Purchase, Recommendations, Run, Similar
 from nightshift.client.asynchronous import AsyncClient
 from nightshift.client.errors import ClientError, RefusedError, UnavailableError
 from nightshift.client.retries import Policy
@@ -20,9 +20,11 @@ __all__ = [
     "Client",
     "ClientError",
     "Degraded",
+    "History",
     "Item",
     "Model",
     "Policy",
+    "Purchase",
     "Recommendations",
     "RefusedError",
     "Run",

@@ -2,6 +2,7 @@
 
     python -m nightshift.client recommendations 17850 --k 5
     python -m nightshift.client similar 22423
+    python -m nightshift.client history 17850
     python -m nightshift.client batch --k 5 < user_ids.txt > lists.jsonl
     python -m nightshift.client status
 
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nightshift.client.answers import Item, Recommendations, Similar
+from nightshift.client.answers import History, Item, Purchase, Recommendations, Similar
 from nightshift.client.errors import ClientError
 from nightshift.client.retries import BATCHES
 from nightshift.client.synchronous import Client
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, what, about in (
         ("recommendations", "user_id", "a user's list"),
         ("similar", "item_id", "items like another"),
+        ("history", "user_id", "what a user bought, the latest first"),
         ("batch", None, "the lists of the users on standard input, an id a line, as JSON lines"),
         ("status", None, "what is served, as JSON"),
     ):
@@ -56,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         if what:
             command.add_argument(what)
             command.add_argument("--json", action="store_true", help="as JSON, not as a table")
-        if name != "status":
+        if name not in ("history", "status"):
             command.add_argument("--k", type=int, help="items at most")
+        if name != "status":
             command.add_argument("--surface", help="where the list is shown")
         if name == "recommendations":
             command.add_argument("--segment", help="attribute:value, of a user who may not be known")
@@ -72,8 +75,10 @@ def _answered(client: Client, args: argparse.Namespace) -> Iterable[str]:
     if args.command == "batch":
         users = [line.rstrip("\n") for line in sys.stdin if line.strip()]
         return [_as_json(one) for one in client.batch(users, **asked)]
-    found: Recommendations | Similar
-    if args.command == "similar":
+    found: Recommendations | Similar | History
+    if args.command == "history":
+        found = client.history(args.user_id, surface=args.surface, policy=BATCHES)
+    elif args.command == "similar":
         found = client.similar(args.item_id, policy=BATCHES, **asked)
     else:
         about = {"segment": args.segment, "override": args.override}
@@ -81,22 +86,25 @@ def _answered(client: Client, args: argparse.Namespace) -> Iterable[str]:
     return [_as_json(found)] if args.json else _as_table(found)
 
 
-def _as_json(answer: Recommendations | Similar) -> str:
+def _as_json(answer: Recommendations | Similar | History) -> str:
     return json.dumps(dataclasses.asdict(answer), default=str, ensure_ascii=False)
 
 
-def _as_table(answer: Recommendations | Similar) -> Iterable[str]:
+def _as_table(answer: Recommendations | Similar | History) -> Iterable[str]:
     if answer.run:
         run = answer.run
         yield f"run of {run.run_date}, {run.run_id}; model {run.model.name} {run.model.version}; {run.variant}"
     if answer.degraded:
         yield f"{answer.degraded.level}: {answer.degraded.reason}"
-    widest = max((len(item.item_id) for item in answer.items), default=0)
-    for place, item in enumerate(answer.items, 1):
+    items: Sequence[Item | Purchase] = answer.items
+    widest = max((len(item.item_id) for item in items), default=0)
+    for place, item in enumerate(items, 1):
         yield _row(place, item, widest)
 
 
-def _row(place: int, item: Item, widest: int) -> str:
+def _row(place: int, item: Item | Purchase, widest: int) -> str:
+    if isinstance(item, Purchase):
+        return f"{place:3} {item.item_id:{widest}} {item.bought_on} {item.times:4}  {item.title or ''}".rstrip()
     score = "" if item.score is None else f"{item.score:.4f}"
     return f"{place:3} {item.item_id:{widest}} {score:>8}  {item.title or ''}  {item.reason or ''}".rstrip()
 

@@ -87,6 +87,30 @@ class Similar:
         return [item.item_id for item in self.items]
 
 
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """An item that a user bought: when last, and how often."""
+
+    item_id: str
+    title: str | None
+    bought_on: dt.date
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a user bought as of the run date, the latest first. `run`: that tells of it, not that of an experiment."""
+
+    user_id: str
+    items: tuple[Purchase, ...]
+    run: Run
+    degraded: Degraded | None = None
+
+    @property
+    def item_ids(self) -> list[str]:
+        return [item.item_id for item in self.items]
+
+
 class NotAnAnswerError(ValueError):
     """A body that is not what the service answers: a proxy's page, or another service's."""
 
@@ -122,6 +146,19 @@ def similar(body: bytes) -> Similar:
         raise NotAnAnswerError(f"it is no list of similar items: {error!r}") from None
 
 
+def history(body: bytes) -> History:
+    """Raises `NotAnAnswerError`."""
+    answer = _object(body)
+    try:
+        items = tuple(
+            Purchase(one["item_id"], one["title"], dt.date.fromisoformat(one["bought_on"]), one["times"])
+            for one in answer["items"]
+        )
+        return History(answer["user_id"], items, _run(answer), _degraded(answer))
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAnAnswerError(f"it is no history: {error!r}") from None
+
+
 def status(body: bytes) -> dict[str, Any]:
     """Raises `NotAnAnswerError`."""
     return _object(body)
@@ -146,9 +183,12 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _list_of(answer: dict[str, Any], run: Run) -> Recommendations:
+    return Recommendations(answer["user_id"], _items(answer), run, _degraded(answer))
+
+
+def _degraded(answer: dict[str, Any]) -> Degraded | None:
     degraded = answer.get("degraded")
-    why = Degraded(degraded["level"], degraded["reason"]) if degraded else None
-    return Recommendations(answer["user_id"], _items(answer), run, why)
+    return Degraded(degraded["level"], degraded["reason"]) if degraded else None
 
 
 def _items(answer: dict[str, Any]) -> tuple[Item, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from nightshift.client.answers import Recommendations, Similar
+from nightshift.client.answers import History, Recommendations, Similar
 from nightshift.client.calls import Calls, Fallback, Filter, Options, Steps, T, parts
 from nightshift.client.errors import UnavailableError
 from nightshift.client.retries import BATCHES, LISTS, Outcome, Policy, Send
@@ -78,6 +78,9 @@ class AsyncClient:
         policy: Policy = LISTS,
     ) -> Similar:
         return await self._do(self._calls.similar(item_id, Options(k, surface, exclude, filter), policy))
+
+    async def history(self, user_id: str, *, surface: str | None = None, policy: Policy = LISTS) -> History:
+        return await self._do(self._calls.history(user_id, surface, policy))
 
     async def status(self, policy: Policy = LISTS) -> dict[str, Any]:
         return await self._do(self._calls.status(policy))

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import nightshift
 from nightshift.client import answers
-from nightshift.client.answers import Degraded, Item, NotAnAnswerError, Recommendations, Similar
+from nightshift.client.answers import Degraded, History, Item, NotAnAnswerError, Recommendations, Similar
 from nightshift.client.errors import ClientError, UnavailableError
 from nightshift.client.memory import Memory
 from nightshift.client.retries import Outcome, Policy, Reply, Request, RetryBudget, Step, ask
@@ -65,6 +65,7 @@ class Calls:
         self._fallback, self._budget = fallback, RetryBudget()
         self._lists: Memory[Recommendations] = Memory(remember)
         self._similar: Memory[Similar] = Memory(remember)
+        self._histories: Memory[History] = Memory(remember)
         self._headers = {
             "accept": "application/json",
             "user-agent": f"nightshift-client/{nightshift.__version__}",
@@ -94,6 +95,10 @@ class Calls:
     def similar(self, item_id: str, options: Options, policy: Policy) -> Steps[Similar]:
         target = f"/v1/items/{quote(item_id, safe='')}/similar{options.query()}"
         return (yield from self._get(target, answers.similar, self._similar, policy))
+
+    def history(self, user_id: str, surface: str | None, policy: Policy) -> Steps[History]:
+        target = f"/v1/users/{quote(user_id, safe='')}/history{Options(surface=surface).query()}"
+        return (yield from self._get(target, answers.history, self._histories, policy))
 
     def status(self, policy: Policy) -> Steps[dict[str, Any]]:
         reply = yield from self._ask(Request("GET", "/v1/status", self._headers), policy)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from nightshift.client.answers import Recommendations, Similar
+from nightshift.client.answers import History, Recommendations, Similar
 from nightshift.client.calls import Calls, Fallback, Filter, Options, Steps, T, parts
 from nightshift.client.errors import UnavailableError
 from nightshift.client.retries import BATCHES, LISTS, Outcome, Policy, Send
@@ -106,6 +106,15 @@ class Client:
             UnavailableError: there is no answer, and none is remembered.
         """
         return self._do(self._calls.similar(item_id, Options(k, surface, exclude, filter), policy))
+
+    def history(self, user_id: str, *, surface: str | None = None, policy: Policy = LISTS) -> History:
+        """What a user bought, the latest first: for a key with the role tester, where keys are asked for.
+
+        Raises:
+            RefusedError: 404, the run has no purchases of the user, or the service tells nobody; 403, not this key.
+            UnavailableError: there is no answer, and none is remembered.
+        """
+        return self._do(self._calls.history(user_id, surface, policy))
 
     def status(self, policy: Policy = LISTS) -> dict[str, Any]:
         """What is served, as the service says it. Raises `ClientError`."""
