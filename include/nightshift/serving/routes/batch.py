@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections.abc import Callable
 from time import perf_counter, time
 from typing import Any
 
@@ -13,6 +13,7 @@ from nightshift.serving.answers import JSON, Answer, accepts_gzip, packed, plain
 from nightshift.serving.exchange import Asked
 from nightshift.serving.following.live import LiveRun
 from nightshift.serving.problems import Problem
+from nightshift.serving.routes.bodies import Bodies
 from nightshift.serving.routes.lists import find, shown
 from nightshift.serving.routes.query import MOST_VALUES, Limits, Queries, Query, Wanted, checked_id
 from nightshift.serving.seams import Headers
@@ -21,7 +22,6 @@ from nightshift.serving.service import Service, must_be_for
 Serving = Callable[[str], LiveRun | None]  # what a channel serves
 
 TURN = 0.001  # seconds of work before other requests have theirs
-BODY_SECONDS = 10.0  # within which a body must have come
 VARY = (("vary", "accept-encoding"),)
 PLAIN = plain_headers(JSON, "no-store", VARY)
 PACKED = plain_headers(JSON, "no-store", (*VARY, ("content-encoding", "gzip")))
@@ -33,12 +33,12 @@ class Batch:
     """Answers the route. Where experiments are on, users may be answered from several runs: each list names its own."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._service, self._bodies = service, Bodies(service.limits.body)
         self._queries = Queries((), service.surfaces, service.limits.recommendations)
 
     async def __call__(self, asked: Asked) -> Answer:
-        limits = self._service.limits
-        user_ids, query = parse(await read(asked.exchange, asked.headers, limits.body), limits, self._queries)
+        body = await self._bodies.read(asked.exchange, asked.headers)
+        user_ids, query = parse(body, self._service.limits, self._queries)
         must_be_for(asked.caller, query.surface)
         live = self._service.live(query.surface)
         serving = self._service.followers[query.surface].serving()  # one run a channel, whatever is swapped meanwhile
@@ -78,27 +78,6 @@ class Batch:
             if smaller is not None:
                 return 200, PACKED, smaller
         return 200, PLAIN, answer
-
-
-async def read(body: AsyncIterable[bytes], headers: Headers, most: int) -> bytes:
-    """The body, of at most so many bytes, if it comes in time."""
-    said = headers.get("content-length") or ""
-    if said.isascii() and said.isdigit() and int(said[:20]) > most:
-        raise too_large(most)
-    found = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in body:
-                found += chunk
-                if len(found) > most:
-                    raise too_large(most)
-    except TimeoutError:
-        raise Problem(408, f"The body has not come within {BODY_SECONDS:g} s.") from None
-    return bytes(found)
-
-
-def too_large(most: int) -> Problem:
-    return Problem(413, f"The body has more than {most} bytes.")
 
 
 def parse(body: bytes, limits: Limits, queries: Queries) -> tuple[list[str], Query]:

@@ -149,7 +149,8 @@ def _batch(limits: Limits, surfaces: Sequence[str]) -> Json:
         },
         "example": {"user_ids": ["17850", "13047"], "k": 5},
     }
-    problems = {**WRONG, "408": "The body did not come in time.", "413": "The body is too large.", "503": NO_RUN}
+    problems = {**WRONG, "408": "The body did not come in time.", "413": "The body is too large."}
+    problems["503"] = f"{NO_RUN} Or too many bodies are on their way: see Retry-After."
     return {
         "post": {
             "summary": "Many users' lists from one run, in the order asked.",
