@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +19,7 @@ from nightshift.serving.guard.admission import AddressGuard, Refusal
 from nightshift.serving.guard.keys import Caller
 from nightshift.serving.guard.rates import AddressBuckets
 from nightshift.serving.seams import Seams
-from tests.publishing.planted import NOW, USERS, day, publish_lists, write_lists, write_more
+from tests.publishing.planted import NOW, USERS, day, publish_lists, publish_live, write_lists, write_more
 from tests.serving.asking import Client, make_client
 
 ADDRESS = "/v1/users/17850/history"
@@ -39,13 +41,16 @@ class Keys:
     def stop(self) -> None: ...
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    folder = tmp_path_factory.mktemp("store")
+def published(folder: Path) -> Storage:
     storage = open_storage((folder / "published").as_uri())
     lists = load_lists(write_more(write_lists(folder / "lists"), ["country:Spain"], BOUGHT))
     make_live(storage, "home", publish_lists(storage, day(30), "night", lists).run, NOW)
     return storage
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    return published(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +130,18 @@ def test_a_shard_that_is_not_here_is_fetched_and_the_reader_told_to_come_again(
     live.fetcher.wait()
     assert len(client.get(ADDRESS).json()["items"]) == 2
     assert client.get("/v1/users/nobody/recommendations?segment=country:Spain").json()["degraded"]["level"] == "segment"
+
+
+def test_a_run_is_let_go_of_by_the_answers_that_a_user_is_on_the_way(tmp_path: Path) -> None:
+    storage = published(tmp_path)
+    client = make_client(storage, tmp_path / "cache", how=Follows(lazy=True))
+    assert client.get(ADDRESS).status == 503
+    follower = client.service.followers["home"]
+    assert follower.live
+    follower.live.fetcher.wait()
+    old = weakref.ref(follower.live)
+    publish_live(storage, day(30), "again")
+    follower.look()
+    assert follower.live is not old()
+    gc.collect()
+    assert old() is None

@@ -14,7 +14,7 @@ from nightshift.serving.problems import Problem
 from nightshift.serving.routes.query import Queries, id_in_path
 from nightshift.serving.service import Service, must_be_for
 
-ON_ITS_WAY = Problem(503, "What this user bought is still on its way here: ask again.", (("retry-after", "1"),))
+ON_ITS_WAY = "What this user bought is still on its way here: ask again."
 
 
 class History:
@@ -33,7 +33,7 @@ class History:
         try:
             bought = live.history(user_id)
         except NotHereError:
-            raise ON_ITS_WAY from None
+            raise Problem(503, ON_ITS_WAY, (("retry-after", "1"),)) from None
         if not bought:
             raise Problem(404, f"The run of {live.run.manifest.run_date} has no purchases of {user_id[:64]!r}.")
         wanted = asked.headers.get("if-none-match")
