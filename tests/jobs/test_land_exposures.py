@@ -132,6 +132,17 @@ def test_what_cannot_be_told_is_null_and_what_was_dropped_is_said(night: Night) 
     assert [row["items"] is None for row in exposures(night)] == [True, True, False]
 
 
+def test_what_was_dropped_is_counted_once_of_a_file_with_rows_of_two_days(night: Night) -> None:
+    log = shown(night, [])
+    log._room = 2
+    for hour in (9, 26, 27):
+        log.note(ANNA, ASSIGN(ANNA, "home"), RUN, 1, at(hour))
+    log.flush()
+    tomorrow = open_night(night.settings, dt.date(2011, 12, 1), home=night.home)
+    nights = [land_exposures(one) for one in (night, night, tomorrow, tomorrow)]
+    assert [(one["put_away"], one["dropped"]) for one in nights] == [(0, 0), (0, 0), (1, 1), (0, 0)]
+
+
 def test_a_file_that_cannot_be_read_is_put_aside(night: Night) -> None:
     shown(night, [(ANNA, 2, at(9))])
     (file,) = files_in(night.home / FOLDER / PENDING)

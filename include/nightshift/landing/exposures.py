@@ -49,7 +49,7 @@ class Arrived:
 
     Attributes:
         files: that can be read, by time; `unreadable` are put aside.
-        dropped: exposures that the service had no room for.
+        dropped: exposures that the service had no room for, of files with no row of a later day: those come again.
         erased: rows of people who were erased; they are gone from the files.
         unresolved: rows whose items nobody can tell any more.
     """
@@ -129,7 +129,8 @@ def read_pending(
             arrived.erased += _rewritten(file.path, rows)
         landed = _landed(rows, _days_of(rows["shown_at"], file, timezone), run_date, shown)
         arrived.files.append(file)
-        arrived.dropped += dropped
+        if _has_all_landed(file, run_date, timezone):
+            arrived.dropped += dropped
         arrived.unresolved += landed["items"].null_count
         if landed.num_rows:
             made.append(folder / f"{number:06}.parquet")
@@ -207,7 +208,7 @@ def put_away(home: Path, files: Iterable[File], run_date: dt.date, timezone: str
     """Move the files to the landed ones; one that has rows of a later day stays. Returns how many were moved."""
     count = 0
     for file in files:
-        if _day(file.last, timezone) <= run_date:
+        if _has_all_landed(file, run_date, timezone):
             target = home / FOLDER / LANDED / file.path.parent.name / file.path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             file.path.replace(target)
@@ -227,6 +228,11 @@ def remove_old(home: Path, before: dt.datetime) -> int:
         if folder.is_dir() and not any(folder.iterdir()) and folder.name < f"{before:%Y-%m-%d}":
             folder.rmdir()
     return len(old)
+
+
+def _has_all_landed(file: File, run_date: dt.date, timezone: str) -> bool:
+    """Whether a file has no row of a later day."""
+    return _day(file.last, timezone) <= run_date
 
 
 def _day(at: dt.datetime, timezone: str) -> dt.date:
