@@ -5,12 +5,14 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import os
+import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nightshift.serving.telemetry.board import Board
+from nightshift.serving.telemetry.board import STARTED, Board
 from nightshift.serving.telemetry.exposition import Exposition
 from nightshift.serving.telemetry.metrics import EVENTS, OF_STATUS, ROUTES, STATUSES, Metrics
 
@@ -54,13 +56,58 @@ def test_counters_are_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     counts = Board(tmp_path).counts(3)
     counts[1] = 7
     assert (seen, Board(tmp_path).totals()) == ([[]], [0, 7, 0])
-    assert [path.name for path in tmp_path.iterdir()] == [f"{os.getpid()}.counts"]
+    (path,) = tmp_path.iterdir()
+    assert re.fullmatch(rf"{os.getpid()}-\d+\.counts", path.name)
 
 
 def test_only_the_living_say_what_they_serve(ended: Path) -> None:
     board = Board(ended)
     board.say({"channels": ["of mine"]})
     assert board.states() == [{"worker": os.getpid(), "channels": ["of mine"]}]
+
+
+@pytest.fixture
+def other_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has this process look as if it had begun so many ticks after the system."""
+    stat = Path("/proc/self/stat").read_text()
+    head, _, tail = stat.rpartition(")")
+    fields = tail.split()
+
+    def begin(ticks: int) -> None:
+        fields[STARTED] = str(ticks)
+        (own := tmp_path / "proc" / str(os.getpid())).mkdir(parents=True, exist_ok=True)
+        (own / "stat").write_text(f"{head}) {' '.join(fields)}\n")
+
+    monkeypatch.setattr("nightshift.serving.telemetry.board.PROC", tmp_path / "proc")
+    return begin
+
+
+def test_a_process_with_the_pid_of_one_that_has_ended_is_another(
+    tmp_path: Path, other_start: Callable[[int], None]
+) -> None:
+    other_start(100)
+    ended = Board(tmp_path)
+    ended.counts(2)[0] = 7
+    ended.say({"channels": ["of the ended"]})
+    ended.listen(lambda: None)
+    other_start(200)
+    living = Board(tmp_path)
+    assert (living.totals(), living.states(), living.ring()) == ([7, 0], [], 0)
+    living.counts(2)[1] = 2
+    assert living.totals() == [7, 2]
+    living.say({"channels": ["of the living"]})
+    living.listen(lambda: None)
+    assert [one["channels"] for one in living.states()] == [["of the living"]]
+    assert living.ring() == 1
+
+
+def test_where_the_system_does_not_say_when_a_process_began_its_name_is_still_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightshift.serving.telemetry.board.PROC", tmp_path / "nothing")
+    for _ in range(2):
+        Board(tmp_path).counts(2)[0] = 1
+    assert Board(tmp_path).totals() == [2, 0]
 
 
 def test_a_bell_is_heard(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What the processes of one service share: a folder in which each keeps its counts, its state, and a bell to ring.
 
-<pid>.counts    its counters, mapped into memory: whoever is asked for metrics adds up everyone's
-<pid>.json      what it serves
-<pid>.bell      a socket; whatever comes through it has the process look at the pointers now
+<pid>-<start>.counts    its counters, mapped into memory: whoever is asked for metrics adds up everyone's
+<pid>-<start>.json      what it serves
+<pid>-<start>.bell      a socket; whatever comes through it has the process look at the pointers now
+
+`start` is when the process began, since another may have the pid once it has ended.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import mmap
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from typing import Any
 import orjson
 
 WORD = 8  # bytes of a counter
+PROC = Path("/proc")  # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+STARTED = 22 - 3  # its place in `stat`, after the process's name
 
 
 class Board:
@@ -26,6 +31,8 @@ class Board:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.pid = folder, os.getpid()
+        start = started(self.pid)
+        self._name = f"{self.pid}-{time.time_ns() if start is None else start}"
 
     def counts(self, size: int) -> memoryview:
         """This process's own counters, all 0."""
@@ -75,9 +82,19 @@ class Board:
             ring()
 
     def _own(self, name: str) -> Path:
-        return self.folder / f"{self.pid}.{name}"
+        return self.folder / f"{self._name}.{name}"
 
     def _of_the_living(self, name: str) -> Iterator[Path]:
         for file in sorted(self.folder.glob(f"*.{name}")):
-            if Path(f"/proc/{file.stem}").exists() or not Path("/proc").exists():
+            pid, _, start = file.stem.partition("-")
+            if not PROC.exists() or started(int(pid)) == int(start):
                 yield file
+
+
+def started(pid: int) -> int | None:
+    """Clock ticks from the system's start to the process's; None where there is none, or the system does not say."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b")")[2].split()[STARTED])
