@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.publishing.storage import open_storage
+from nightshift.serving.following.live import Attributes
 from tests.publishing.planted import ITEMS, day, publish_live
 from tests.serving.asking import Client, make_client
 from tests.serving.planted_records import attribute_pairs, publish_with, segment_pairs, user_pair
@@ -117,6 +120,58 @@ def test_a_batch_leaves_out_the_same_for_everybody(client: Client) -> None:
     body = {"user_ids": ["anna", "nobody"], "k": 3, "exclude": ["own0", ITEMS[0]], "filter": {"kind": ["lamp", "mug"]}}
     answer = client.post("/v1/recommendations:batch", body).json()
     assert [items(result) for result in answer["results"]] == [["own1", "own2", "own3"], [ITEMS[1]]]
+
+
+@pytest.fixture
+def reads() -> list[bytes]:
+    """The keys that `attributes` was asked for."""
+    return []
+
+
+@pytest.fixture
+def attributes(reads: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Attributes:
+    """Of a run with the `KINDS`, of which two may be kept, and one whose attributes are long."""
+    kept = dict(attribute_pairs({**KINDS, "long": {"colours": ["a shade of red"] * 30}}))
+
+    def read(key: bytes) -> bytes | None:
+        reads.append(key)
+        return kept.get(key)
+
+    monkeypatch.setattr("nightshift.serving.following.live.MOST_ITEMS", 2)
+    return Attributes([read])
+
+
+def test_the_attributes_of_an_item_are_read_once_and_of_so_many_items_alone(
+    attributes: Attributes, reads: list[bytes]
+) -> None:
+    for item in ("own0", "own1", "own0", "own1"):
+        assert attributes.of(item) == {name: (value,) for name, value in KINDS[item].items()}
+    assert len(reads) == 2
+    for item in ("nobody knows it", "own1"):
+        attributes.of(item)
+    assert len(reads) == 4
+
+
+def test_attributes_that_are_long_are_not_kept(attributes: Attributes, reads: list[bytes]) -> None:
+    for _ in range(2):
+        assert attributes.of("long") == {"colours": ("a shade of red",) * 30}
+    assert len(reads) == 2
+
+
+def test_the_attributes_of_a_run_go_with_it_and_stay_while_it_is_stale(tmp_path: Path) -> None:
+    storage = open_storage((tmp_path / "store").as_uri())
+    publish_with(storage, day(29), "night", attribute_pairs(KINDS))
+    client = make_client(storage, tmp_path / "cache")
+    follower = client.service.followers["home"]
+    assert items(asked(client, "nobody", filter="kind:lamp")) == list(ITEMS[:2])
+    assert follower.live
+    assert follower.live.now("old")._attributes is follower.live._attributes
+    kept = weakref.ref(follower.live._attributes)
+    publish_with(storage, day(30), "night", attribute_pairs(KINDS | {ITEMS[0]: {"kind": "mug"}}))
+    follower.look()
+    gc.collect()
+    assert kept() is None
+    assert items(asked(client, "nobody", filter="kind:lamp")) == [ITEMS[1]]
 
 
 @given(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -20,6 +20,8 @@ from nightshift.serving.following.shards import Fetcher
 from nightshift.serving.seams import Assignment
 
 MOST_STAMPS = 4096
+MOST_ITEMS = 16_384  # whose attributes are remembered, at about 0.8 KB each, or 3 KB at the most
+LONGEST = 256  # bytes of attributes that are
 OVERRIDE = "x-nightshift-override"  # the header by which a tester asks for a variant
 CONTROL = "control"  # the variant of who is in no experiment
 
@@ -56,6 +58,25 @@ class Stamp:
         self.headers = Tagged(JSON, cache, tag.encode("ascii", "replace").decode().replace('"', "_"), vary=vary)
 
 
+class Attributes:
+    """The attributes of items: those asked for last are kept as values by name, `MOST_ITEMS` at most."""
+
+    def __init__(self, of_items: Sequence[records.Read]) -> None:
+        self._of_items = of_items
+        self._known: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def of(self, item_id: str) -> dict[str, tuple[str, ...]]:
+        if (known := self._known.get(item_id)) is not None:
+            return known
+        record = _read(self._of_items, records.attributes_key(item_id)) or b"{}"
+        found = {name: (has,) if isinstance(has, str) else tuple(has) for name, has in orjson.loads(record).items()}
+        if len(record) <= LONGEST:
+            if len(self._known) >= MOST_ITEMS:
+                self._known.clear()
+            self._known[item_id] = found
+        return found
+
+
 class LiveRun:
     """An open run, since when and why it is served.
 
@@ -82,6 +103,7 @@ class LiveRun:
         self.key = str(run.manifest.run)
         self.popular = run.popular()
         self._of_users, self._of_items = fetcher.of_users, fetcher.of_items
+        self._attributes = Attributes(fetcher.of_items)
         self.first = records.first_of_user(fetcher.of_users)
         self.segments = self._names(records.SEGMENTS)
         self.attributes = self._names(records.ATTRIBUTES)
@@ -120,8 +142,7 @@ class LiveRun:
 
     def user(self, user_id: str) -> bytes | None:
         """The user's list; None where the run has none. Raises `NotHereError`."""
-        key, readers = records.user_key(user_id), self._of_users
-        return readers[records.shard_of(key, len(readers))](key)
+        return _read(self._of_users, records.user_key(user_id))
 
     def history(self, user_id: str) -> bytes | None:
         """What the user bought; None where the run tells of nothing. Raises `NotHereError`."""
@@ -140,18 +161,17 @@ class LiveRun:
 
     def fits(self, item_id: str, wanted: tuple[tuple[str, frozenset[str]], ...]) -> bool:
         """Whether the item has one of the values that are wanted of every attribute."""
-        record = self._item(records.attributes_key(item_id))
-        has = orjson.loads(record) if record else {}
-        return all(not values.isdisjoint(_as_values(has.get(name))) for name, values in wanted)
+        has = self._attributes.of(item_id)
+        return all(not values.isdisjoint(has.get(name, ())) for name, values in wanted)
 
     def _item(self, key: bytes) -> bytes | None:
-        readers = self._of_items
-        return readers[records.shard_of(key, len(readers))](key)
+        return _read(self._of_items, key)
 
     def _names(self, key: bytes) -> tuple[str, ...] | None:
         found = self._item(key)
         return None if found is None else tuple(orjson.loads(found))
 
 
-def _as_values(found: str | list[str] | None) -> tuple[str, ...]:
-    return (found,) if isinstance(found, str) else tuple(found or ())
+def _read(readers: Sequence[records.Read], key: bytes) -> bytes | None:
+    """What is under a key in the shard that has it."""
+    return readers[records.shard_of(key, len(readers))](key)
