@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from nightshift.config import load
 from nightshift.config.settings import ExposureFiles
 from nightshift.erasure.erase import Place, erase, look
 from nightshift.erasure.people import People
+from nightshift.erasure.published import remove_old, replace_runs
 from nightshift.experiments.assignment import Assigner
 from nightshift.experiments.exposure_files import files_in
 from nightshift.experiments.exposures import FOLDER, LANDED, PENDING, ExposureLog
 from nightshift.lake import Lake
+from nightshift.landing.exposures import Shown
 from nightshift.landing.suppression import suppress
 from nightshift.publishing.storage import store_of
 from nightshift.runs import GateError, Night, open_night
@@ -198,6 +201,26 @@ def test_a_person_is_erased_from_the_files_and_the_table_and_does_not_come_back(
     assert {row["user_id"] for row in exposures(night)} == {USERS[0]}
     assert summary["unresolved"] == 0, "the run of before is read in the one that took its place"
     assert not look(place, people).found
+
+
+@pytest.mark.parametrize("requests", [("erased-1", "erased-2"), ("erased-2", "erased-1")])
+def test_after_two_erasures_the_run_that_took_the_place_last_is_read(
+    night: Night, tmp_path: Path, requests: tuple[str, str]
+) -> None:
+    storage, now = store_of(night.settings, night.home), dt.datetime(2011, 12, 1, tzinfo=dt.UTC)
+    (first,) = replace_runs(storage, People.of([ANNA]), requests[0], now, tmp_path)
+    remove_old(storage, [first])
+    os.utime(night.home / "published" / first.new.run.manifest, (now.timestamp(), now.timestamp()))
+    (second,) = replace_runs(storage, People.of([USERS[0]]), requests[1], now, tmp_path)
+    for removed in ([], [second]):  # as while the second is under way, and when it is done
+        remove_old(storage, removed)
+        read = Shown(storage, tmp_path / "runs")
+        for shown_run in (RUN, str(first.new.run)) if removed else (RUN,):
+            opened = read._run("home", shown_run)
+            assert opened
+            assert opened.manifest.run == second.new.run
+            assert read.items("home", shown_run, USERS[2], 2, None)
+    assert read._run("home", "2011-11-29/by") is None, "it is another run"
 
 
 def test_erased_people_are_left_out_of_the_file_as_well(night: Night) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,17 +99,18 @@ class Shown:
         return self._runs[surface, run]
 
     def _manifest(self, surface: str, run: str) -> str:
-        """The key of the run's manifest, or of the run that took its place when somebody was erased."""
+        """The key of the run's manifest, or of the run that took its place when somebody was erased.
+
+        Of several, as while an erasure is under way or was killed, it is the one published last: the others are to go.
+        """
         date, _, run_id = run.partition("/")
         key = run_folder(surface, dt.date.fromisoformat(date), run_id) + MANIFEST
         if self.storage.exists(key):
             return key
-        same = f"{runs_folder(surface)}{date}/"
-        for item in self.storage.list(same):
-            name = item.key.removeprefix(same).removesuffix(f"/{MANIFEST}")
-            if ERASED in name and "/" not in name and name.split(ERASED)[0] == run_id.split(ERASED)[0]:
-                return item.key
-        return key
+        same, before = f"{runs_folder(surface)}{date}/", run_id.partition(ERASED)[0]
+        instead = re.compile(re.escape(f"{same}{before}{ERASED}") + f"[^/]+/{MANIFEST}")
+        found = [item for item in self.storage.list(same) if instead.fullmatch(item.key)]
+        return max(found, key=lambda item: (item.modified, item.key)).key if found else key
 
 
 def read_pending(
