@@ -4,8 +4,8 @@
 
 Every known user has one, ranks run 1 to k, no item twice, only what may be sold, finite scores, the hard rules kept,
 and coverage and overlap with the lists published before within bounds. The lists for unknown users, of segments and of
-similar items are held to the same; a history tells of nothing after the night. What fails is not promoted and not
-published, and neither is a file that has changed since.
+similar items are held to the same; a history tells of known users and items, and of nothing after the night. What fails
+is not promoted and not published, and neither is a file that has changed since.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def validate_lists(night: Night) -> dict[str, Any]:
         night,
         GATE if night.channel == CURRENT else f"{GATE}.{night.channel}",
         rows,
+        beside={"known_users": snapshot.users[["user_id"]], "known_items": snapshot.items[["item_id"]]},
         size=bounds.size,
         similar=bounds.similar,
         histories=bounds.histories,

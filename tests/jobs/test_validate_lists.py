@@ -148,6 +148,18 @@ POPULAR, SIMILAR = popular_of("AB"), similar_of(A="B", B="A", C="AB")
             {"histories": HISTORIES.assign(times=[1, 0, 2])},
             "histories: bought: column values to be in set: found 1 of 3",
         ),
+        (
+            {"histories": HISTORIES.assign(user_id=["ann", "ann", "cat"])},
+            "histories: of_known_user: column values to be in set: found 1 of 3",
+        ),
+        (
+            {"histories": HISTORIES.assign(user_id=[None, "ann", "bob"])},
+            "histories: of_known_user: column values to be in set: found 1 of 3",
+        ),
+        (
+            {"histories": HISTORIES.assign(item_id=["A", "X", None])},
+            "histories: of_known_item: column values to be in set: found 2 of 3",
+        ),
         ({"similar": SIMILAR.iloc[:0]}, "similar: table: table row count to be between: found 0"),
         ({"similar": similar_of(A="BB")}, "similar: item_id and similar_id: compound columns to be unique"),
         ({"similar": similar_of(A="C")}, "similar: sellable: column values to be in set"),

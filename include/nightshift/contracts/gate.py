@@ -43,7 +43,13 @@ class Checks(list[Check]):
 
 
 def check(
-    night: Night, gate: str, rows: Mapping[str, Rows], *, history: Histories | None = None, **parameters: Any
+    night: Night,
+    gate: str,
+    rows: Mapping[str, Rows],
+    *,
+    beside: Mapping[str, pd.DataFrame] | None = None,
+    history: Histories | None = None,
+    **parameters: Any,
 ) -> Checks:
     """Validate rows, each by the suite of its name.
 
@@ -51,6 +57,7 @@ def check(
         night: the results are left in its folder as `<gate>_checks.json` and `<gate>_figures.json`.
         gate: what the gate is called.
         rows: suite name -> a pandas frame, or the Parquet files that hold the rows, which are not loaded.
+        beside: name -> further rows, for the suites' columns to look into.
         history: name -> `run_date` and figures of nights before, for bounds that are learned from this `table`.
         parameters: what the suites mean by `$PARAMETER`.
 
@@ -66,6 +73,8 @@ def check(
     found: list[_Found] = []
     scratch = night.folder / f"{gate}-{os.getpid()}.spill"
     with connection(scratch, night.settings.validation.memory, night.settings.threads) as con:
+        for name, frame in (beside or {}).items():
+            con.register(name, frame)
         for suite, data in rows.items():
             found += _audit(con, night, gate, load_suite(suite), data, parameters, past)
     checks = Checks(sorted((one.check for one in found), key=lambda one: (one.success, one.severity == "warn")))
