@@ -22,6 +22,7 @@ from nightshift.serving.service import Service, must_be_for
 Serving = Callable[[str], LiveRun | None]  # what a channel serves
 
 TURN = 0.001  # seconds of work before other requests have theirs
+AT_WORK = 8  # batches whose answers are being made; the others wait, since an answer may have some MB
 VARY = (("vary", "accept-encoding"),)
 PLAIN = plain_headers(JSON, "no-store", VARY)
 PACKED = plain_headers(JSON, "no-store", (*VARY, ("content-encoding", "gzip")))
@@ -34,12 +35,17 @@ class Batch:
 
     def __init__(self, service: Service) -> None:
         self._service, self._bodies = service, Bodies(service.limits.body)
+        self._working = asyncio.Semaphore(AT_WORK)
         self._queries = Queries((), service.surfaces, service.limits.recommendations)
 
     async def __call__(self, asked: Asked) -> Answer:
-        body = await self._bodies.read(asked.exchange, asked.headers)
-        user_ids, query = parse(body, self._service.limits, self._queries)
-        must_be_for(asked.caller, query.surface)
+        async with self._bodies.read(asked.exchange, asked.headers) as body:
+            user_ids, query = parse(body, self._service.limits, self._queries)
+            must_be_for(asked.caller, query.surface)
+            async with self._working:
+                return await self._answer(user_ids, query, asked)
+
+    async def _answer(self, user_ids: list[str], query: Query, asked: Asked) -> Answer:
         live = self._service.live(query.surface)
         serving = self._service.followers[query.surface].serving()  # one run a channel, whatever is swapped meanwhile
         results, begun = list[bytes](), perf_counter()

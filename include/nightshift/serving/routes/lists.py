@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import orjson
@@ -52,9 +53,9 @@ def find(live: LiveRun, user_id: str, query: Query) -> Found:
     if query.as_published:
         return Found(said, joined(first, query.k), level, awaited=awaited)
     must_have(live, query)
-    kept = selected(live, query, iter([first]))
-    entries = kept if len(kept) == query.k else selected(live, query, _others(live, query, level, first))
-    return Found(said, b",".join(entries), level, len(entries) > len(kept), awaited)
+    taken = list(selected(live, query, _lists(live, query, level, first)))
+    entries = b",".join(entry for entry, _ in taken)
+    return Found(said, entries, level, any(number for _, number in taken), awaited)
 
 
 def shown(found: Found, query: Query) -> int | bytes:
@@ -64,21 +65,24 @@ def shown(found: Found, query: Query) -> int | bytes:
     return b"[" + found.entries + b"]"
 
 
-def selected(live: LiveRun, query: Query, lists: Iterator[bytes]) -> list[bytes]:
-    """The first k entries of these lists, one after the other, that are not to be left out, each once."""
-    taken: list[bytes] = []
+def selected(live: LiveRun, query: Query, lists: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The first k entries of these lists, one after the other, that are not to be left out, each once.
+
+    Yields:
+        an entry, and the number of its list, from 0.
+    """
+    return islice(_selected(live, query, lists), query.k)
+
+
+def _selected(live: LiveRun, query: Query, lists: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     seen = set(query.exclude)
-    for value in lists:
-        for entry in value.split(b"\n"):
-            if len(taken) == query.k:
-                return taken
-            item = orjson.loads(entry)["item_id"] if entry else None
-            if item is None or item in seen:
-                continue
-            seen.add(item)
-            if not query.wanted or live.fits(item, query.wanted):
-                taken.append(entry)
-    return taken
+    for number, value in enumerate(lists):
+        for entry in filter(None, value.split(b"\n")):
+            item = orjson.loads(entry)["item_id"]
+            if item not in seen:
+                seen.add(item)
+                if not query.wanted or live.fits(item, query.wanted):
+                    yield entry, number
 
 
 def must_have(live: LiveRun, query: Query) -> None:
@@ -105,8 +109,8 @@ def _instead(live: LiveRun, query: Query, awaited: bool) -> tuple[int, bytes, by
     return POPULAR, live.degraded(POPULAR, what), live.popular
 
 
-def _others(live: LiveRun, query: Query, level: int, first: bytes) -> Iterator[bytes]:
-    """The list, and those that make it up."""
+def _lists(live: LiveRun, query: Query, level: int, first: bytes) -> Iterator[bytes]:
+    """The list, and then those that make it up; looked for only where they are needed."""
     yield first
     if level == OWN and query.segment and (found := live.segment(*query.segment)):
         yield found

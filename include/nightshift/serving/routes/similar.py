@@ -33,7 +33,7 @@ class Similar:
             entries = joined(found, query.k)
         else:
             must_have(live, query)
-            entries = b",".join(selected(live, query, iter([found])))
+            entries = b",".join(entry for entry, _ in selected(live, query, [found]))
         wanted = asked.headers.get("if-none-match")
         if wanted is not None and (unchanged := live.stamp.headers.if_unchanged(wanted)):
             return unchanged
