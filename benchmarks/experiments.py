@@ -20,8 +20,8 @@ from benchmarks.measure import report
 from benchmarks.options import parser
 from nightshift.config.settings import Experiments, ExposureFiles
 from nightshift.experiments.assignment import Assigner
-from nightshift.experiments.exposure_files import AT_ONCE, batch_of, write
-from nightshift.experiments.exposures import ExposureLog
+from nightshift.experiments.exposure_files import batch_of, write
+from nightshift.experiments.exposures import AT_ONCE, ExposureLog
 
 CALLS = 500  # a round
 USERS = [str(number) for number in range(12_000, 13_000)]

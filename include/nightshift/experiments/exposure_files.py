@@ -28,7 +28,6 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 DROPPED = b"nightshift.dropped"
 TIME = "%Y%m%dT%H%M%S%f"
 NAME = re.compile(r"(\d{8}T\d{12})-(\d{8}T\d{12})-[0-9a-f]+-\d+\.parquet")
-AT_ONCE = 200  # rows that are made columns without giving way to requests
 
 EXPERIMENTS = pa.list_(pa.struct([("experiment", pa.string()), ("variant", pa.string()), ("propensity", pa.float64())]))
 SCHEMA = pa.schema(
@@ -109,8 +108,8 @@ def _taking_part(assignment: Assignment) -> list[tuple[str, str, float | None]]:
 def write(pending: Path, batches: Sequence[pa.RecordBatch], writer: str, number: int, dropped: int) -> Path:
     """Write a file, whole or not at all; a power cut after this takes nothing of it."""
     table = pa.Table.from_batches(batches).replace_schema_metadata({DROPPED: str(dropped)})
-    shown = [at for batch in batches for at in memoryview(batch["shown_at"].buffers()[1]).cast("q")[: len(batch)]]
-    first, last = (EPOCH + dt.timedelta(microseconds=at) for at in (min(shown), max(shown)))
+    shown = [memoryview(batch["shown_at"].buffers()[1]).cast("q")[: len(batch)] for batch in batches]
+    first, last = (EPOCH + dt.timedelta(microseconds=of(map(of, shown))) for of in (min, max))
     folder = pending / f"{first:%Y-%m-%d}"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{first:{TIME}}-{last:{TIME}}-{writer}-{number:06}.parquet"

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("nightshift.experiments")
 
 FOLDER, PENDING, LANDED = "exposures", "pending", "landed"  # in NIGHTSHIFT_HOME
-LOOKS_SECONDS = 0.1  # between two looks of the thread
-GIVE_WAY_SECONDS = 0.0005  # between two parts of its work, so that no request waits for a whole file
+LOOKS_SECONDS = 0.02  # between two looks of the thread: each makes columns of what has come, little at a time
+AT_ONCE = 200  # rows that are made columns without giving way to requests
+GIVE_WAY_SECONDS = 0.0005  # between two such parts, where much has come
+RETRY_SECONDS = 1.0  # after a file that could not be written
 
 
 def exposure_log(settings: Experiments, home: Path) -> ExposureLog | None:
@@ -54,10 +56,11 @@ class ExposureLog:
         self.dropped = self.written = self.failures = 0
         self._everyone = settings.of == "everyone"
         self._waiting: deque[tuple[object, ...]] = deque()
-        self._taken: list[tuple[object, ...]] = []
+        self._made: list[pa.RecordBatch] = []  # of those that waited, and their rows
+        self._rows = 0
         self._room = settings.max_rows  # for waiting ones
-        self._writer, self._files, self._told = secrets.token_hex(8), 0, 0
-        self._since = time.monotonic()
+        self._writer, self._numbered, self._files, self._told = secrets.token_hex(8), 0, 0, 0
+        self._since, self._not_before = time.monotonic(), 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -82,7 +85,7 @@ class ExposureLog:
     @property
     def waiting(self) -> int:
         """Exposures that a kill would lose now."""
-        return len(self._waiting) + len(self._taken)
+        return len(self._waiting) + self._rows
 
     def start(self) -> None:
         from nightshift.experiments import exposure_files  # noqa: F401  (pyarrow takes its time to import)
@@ -102,43 +105,48 @@ class ExposureLog:
         from nightshift.experiments.exposure_files import write
 
         self._since = time.monotonic()
-        self._take()
-        if not self._taken:
+        self._make(len(self._waiting))
+        if not self._rows:
             return
         dropped = self.dropped
         try:
-            write(self.folder, self._batches(), self._writer, self._files, dropped - self._told)
+            write(self.folder, self._made, self._writer, self._files, dropped - self._told)
         except OSError as error:
-            self.failures += 1
+            self.failures, self._not_before = self.failures + 1, time.monotonic() + RETRY_SECONDS
             log.warning("exposures: %d rows wait, for they cannot be written: %s", self.waiting, error)
             return
-        except Exception:  # a row that is none: it would be in the way of all that come after
-            self.dropped += len(self._taken)
-            log.exception("exposures: %d rows are dropped", len(self._taken))
-        else:
-            self._files, self._told, self.written = self._files + 1, dropped, self.written + len(self._taken)
-        self._taken, self._room = [], self.settings.max_rows
+        self._files, self._told, self.written = self._files + 1, dropped, self.written + self._rows
+        self._made, self._rows, self._room = [], 0, self.settings.max_rows
 
-    def _batches(self) -> list[pa.RecordBatch]:
-        from nightshift.experiments.exposure_files import AT_ONCE, batch_of
+    def _make(self, count: int) -> None:
+        """Make columns of the first `count` that wait; all that is made and all that waits never is over `max_rows`."""
+        from nightshift.experiments.exposure_files import batch_of
 
-        batches = []
-        for start in range(0, len(self._taken), AT_ONCE):
-            batches.append(batch_of(self._taken[start : start + AT_ONCE], self._writer, self.written + start))
-            time.sleep(GIVE_WAY_SECONDS)
-        return batches
-
-    def _take(self) -> None:
-        """Take what waits; all that is taken and all that waits never is more than `max_rows`."""
-        for _ in range(len(self._waiting)):
-            self._room -= 1  # before, so that no request finds room that there is not
-            self._taken.append(self._waiting.popleft())
+        for begin in range(0, count, AT_ONCE):
+            if begin:
+                time.sleep(GIVE_WAY_SECONDS)
+            size = min(AT_ONCE, count - begin)
+            self._room -= size  # before, so that no request finds room that there is not
+            rows = [self._waiting.popleft() for _ in range(size)]
+            try:
+                self._made.append(batch_of(rows, self._writer, self._numbered))
+            except Exception:  # one of them is none
+                self._room += size
+                self.dropped += size
+                log.exception("exposures: %d rows are dropped", size)
+                continue
+            self._rows += size
+            self._numbered += size
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOKS_SECONDS):
             if self._is_due():
                 self.flush()
+            else:
+                self._make(len(self._waiting) // AT_ONCE * AT_ONCE)
 
     def _is_due(self) -> bool:
-        half_full = self.waiting >= self.settings.max_rows // 2
-        return half_full or time.monotonic() - self._since >= self.settings.flush_seconds - LOOKS_SECONDS
+        now, half_full = time.monotonic(), self.waiting >= self.settings.max_rows // 2
+        return now >= self._not_before and (
+            half_full or now - self._since >= self.settings.flush_seconds - LOOKS_SECONDS
+        )

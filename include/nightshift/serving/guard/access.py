@@ -22,7 +22,7 @@ from nightshift.serving.guard.sinks import RotatedFile, Sink, StandardOutput
 
 log = logging.getLogger("nightshift.serving")
 
-WRITE_SECONDS = 0.2
+WRITE_SECONDS = 0.02  # seldom and much at once would keep requests waiting
 CHUNK = 128  # lines that are written at once: the interpreter is let go of in between, for requests
 
 Noted = tuple[float, str, int, float, int, str, str]
