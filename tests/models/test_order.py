@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightshift.models.baskets import Baskets, baskets_of
+from nightshift.models.baskets import NEVER, Baskets, baskets_of
 from nightshift.models.order import ROUNDS, Order, permuted
 from tests import shop
 
@@ -57,3 +57,23 @@ def test_a_basket_is_taken_half_as_often_after_a_half_life():
 def test_days_that_are_left_out_are_not_taken():
     one = order(days_left_out=20)
     assert max(one.baskets.day[which].max() for _, which in one.steps()) == one.until
+
+
+def test_an_epoch_that_takes_no_basket_has_no_step():
+    days = np.array([0, 200, 390], dtype=np.int32)  # of one user; the last is of ten days ago
+    few = Baskets(
+        user=np.zeros(3, dtype=np.int32),
+        day=days,
+        start=np.arange(4),
+        target=np.zeros(3, dtype=np.int32),
+        history_item=np.zeros(3, dtype=np.int32),
+        history_day=days,
+        history_next=np.array([1, 2, NEVER]),
+        history_start=np.zeros(3, dtype=np.int64),
+        history_end=np.arange(3),
+    )
+    one = Order(few, until=400, half_life=10, size=32, epochs=8, seed=1)
+    assert 0 in one.taken[1:]
+    steps = [which for _, which in one.steps()]
+    assert [len(which) for which in steps] == [taken for taken in one.taken if taken]
+    assert len(steps) == len(one)

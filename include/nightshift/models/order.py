@@ -59,7 +59,7 @@ class Order:
         """The steps from `first` on: their numbers, and the baskets of each in the order of the files."""
         begin = 0
         for epoch, end in enumerate(self.ends):
-            if first < end:
+            if max(first, begin) < end:  # an epoch of few old baskets may take none
                 for number, which in enumerate(self._epoch(epoch, end - begin), begin):
                     if number >= first:
                         yield number, np.sort(which)
