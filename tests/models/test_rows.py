@@ -1,9 +1,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from nightshift.models.rows import expand, find, ranked, top_of_rows
+from nightshift.models.rows import expand, find, ranked, top_of_rows, top_of_scores
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(0, 3)), max_size=40), st.integers(1, 5))
@@ -34,3 +35,11 @@ def test_expand_gives_the_places_of_groups_in_any_order_and_none_for_a_stranger(
 def test_find_tells_where_a_key_is(keys, wanted):
     place = find(np.array(keys, dtype=int), np.array(wanted, dtype=int))
     assert place.tolist() == [keys.index(key) if key in keys else -1 for key in wanted]
+
+
+@given(arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(0, 6)), elements=st.integers(-2, 2)), st.integers(1, 8))
+def test_the_greatest_of_a_row_are_those_of_a_whole_sort_and_ties_go_to_the_first(scores, k):
+    row, column = top_of_scores(scores, k)
+    whole = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    assert row.tolist() == np.repeat(np.arange(len(scores)), whole.shape[1]).tolist()
+    assert column.tolist() == whole.ravel().tolist()

@@ -15,7 +15,7 @@ import pandas as pd
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import NOTHING, Entries, lists_of, popular
-from nightshift.models.rows import ranked
+from nightshift.models.rows import top_of_scores
 
 BLOCK = 1024  # users at a time
 
@@ -79,7 +79,6 @@ def recommended(model: VectorModel, source: str, snapshot: Snapshot, user_ids: S
     for begin in range(0, len(known) if len(items) else 0, BLOCK):
         rows = known[begin : begin + BLOCK]
         scores = model.vectors_at(coded, users[rows], places) @ vectors.T
-        best, _ = ranked(np.repeat(rows, len(items)), np.tile(items, len(rows)), scores.ravel(), k)
-        row, column = np.divmod(best, len(items))
+        row, column = top_of_scores(scores, k)
         found.append(Entries.of(rows[row], items[column], scores[row, column], source))
     return lists_of(coded, user_ids, Entries.joined(found), k, popular(coded))

@@ -33,6 +33,23 @@ def top_of_rows(
     return rows[order], columns[order], values[order], rank
 
 
+def top_of_scores(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` greatest of each row of a matrix, of equal ones the first column.
+
+    Only what may be among them is sorted: of many columns, that is little.
+
+    Returns:
+        rows and columns, by row and rank.
+    """
+    k = min(k, scores.shape[1])
+    if not k:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    least = np.partition(scores, -k, axis=1)[:, -k]
+    rows, columns = np.nonzero(scores >= least[:, None])
+    order, _ = ranked(rows, columns, scores[rows, columns], k)
+    return rows[order], columns[order]
+
+
 def expand(starts: np.ndarray, wanted: np.ndarray, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Where the entries of the `wanted` groups lie in arrays whose group g is [starts[g], starts[g + 1]).
 
