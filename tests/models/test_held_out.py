@@ -45,3 +45,9 @@ def test_each_user_hides_a_share_and_nothing_is_lost() -> None:
     again = hide(whole, 0.2, seed=1)[1]
     assert (again - hidden).nnz == 0
     assert (hide(whole, 0.2, seed=2)[1] - hidden).nnz
+
+
+def test_of_fewer_items_than_places_all_are_shown() -> None:
+    found = foretold(lambda users: torch.tensor([[1.0, 2, 3, 4, 5, 6]]), matrix([0]), matrix([2, 4]), 20)
+    assert (found.recall, found.users) == (1, 1)
+    assert found.ndcg == pytest.approx((1 / np.log2(3) + 1 / np.log2(5)) / (1 + 1 / np.log2(3)))

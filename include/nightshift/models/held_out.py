@@ -66,10 +66,10 @@ def foretold(
 
 
 def best(scores: torch.Tensor, known: sparse.csr_array, k: int) -> np.ndarray:
-    """(users, k): the items of the highest scores that are not known, the best first. Writes to `scores`."""
+    """(users, at most k): the items of the highest scores that are not known, the best first. Writes to `scores`."""
     rows = np.repeat(np.arange(known.shape[0]), np.diff(known.indptr))
     scores[torch.from_numpy(rows), torch.from_numpy(known.indices.astype(np.int64))] = -torch.inf
-    return torch.topk(scores, k, dim=1).indices.numpy()
+    return torch.topk(scores, min(k, scores.shape[1]), dim=1).indices.numpy()
 
 
 def blocks(users: np.ndarray) -> Iterator[np.ndarray]:
