@@ -87,6 +87,17 @@ def test_a_checkpoint_of_another_fit_or_that_cannot_be_read_is_not_used(
     assert "cannot be read, and is not used" in caplog.text
 
 
+@pytest.mark.parametrize("other", [{"evaluation": {"k": 1}}, {"features": {"sequence_length": 3}}])
+def test_a_checkpoint_of_a_fit_that_was_judged_or_read_otherwise_is_not_used(
+    other: dict[str, Any], uninterrupted: TwoTower, tmp_path: Path
+) -> None:
+    settings = shop.settings(two_tower=SMALL, **other)
+    fit(shop.snapshots()[0], shop.interactions(), settings, folder=tmp_path)
+    again = fitted(tmp_path)
+    assert again.about == uninterrupted.about
+    assert weights(again) == weights(uninterrupted)
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     figures, seen = iter([0.1, 0.3, 0.2, 0.3, 0.9]), []
 

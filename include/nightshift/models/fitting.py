@@ -168,6 +168,8 @@ class _Fit:
             "phase": phase,
             "as_of": self.snapshot.as_of.isoformat(),
             "settings": self.config.model_dump(mode="json", exclude=SHAPE_NO_WEIGHT),
+            "context_items": self.length,
+            "judged_at": self.settings.evaluation.k,
             "seed": self.settings.seed,
             "threads": torch.get_num_threads(),
             "processes": processes.count(),
