@@ -87,3 +87,10 @@ def test_without_users_there_is_nothing_to_learn():
     features, relevant, groups = planted()
     with pytest.raises(NothingToLearnError):
         fit_ranker(features.iloc[:0], relevant[:0], groups[:0], shop.settings())
+
+
+@pytest.mark.parametrize("users", [1, 3])
+def test_of_one_candidate_a_user_there_is_no_order_to_learn(users):
+    features, relevant = planted()[0].iloc[:users], np.ones(users, dtype=np.int8)
+    with pytest.raises(NothingToLearnError, match="one of several candidates"):
+        fit_ranker(features, relevant, np.ones(users, dtype=int), shop.settings())

@@ -87,10 +87,11 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         groups: how many candidates each user has; all have a relevant one.
 
     Raises:
-        NothingToLearnError: no user has a relevant candidate.
+        NothingToLearnError: no user has a relevant candidate, or none has another beside it.
     """
-    if not len(groups):
-        raise NothingToLearnError("no user got any candidate after the ranker's cut-off, so there is no order to learn")
+    if groups.max(initial=0) < 2:
+        got = "any candidate" if not len(groups) else "one of several candidates"
+        raise NothingToLearnError(f"no user got {got} after the ranker's cut-off, so there is no order to learn")
     matrix, config = features.to_numpy(dtype=np.float32), settings.ranker
     boosters: dict[str, lgb.Booster] = {}
     spread: dict[str, float] = {}
