@@ -71,7 +71,7 @@ def infer(night: Night) -> dict[str, Any]:
     frames = beside_users(model, snapshot, settings)
     frames["segments"] = segment_lists(summed(parts["votes"]), snapshot, rules)
     for name, frame in frames.items():
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet")
+        pq.write_table(table_of(frame), folder / f"{name}.parquet")
     night.keep_folder("lists")
     shutil.rmtree(night.folder / "lists.blocks")
     if night.channel == CURRENT:
@@ -125,12 +125,22 @@ def maker(folder: Path, kind: str, settings: Settings, indexes: Path, segments: 
     def make(snapshot: Snapshot) -> dict[str, pa.Table]:
         lists = lists_for(model, snapshot, snapshot.users["user_id"].tolist(), settings)
         return {
-            "lists": pa.Table.from_pandas(lists, preserve_index=False),
+            "lists": table_of(lists),
             "histories": latest_purchases(snapshot, settings.lists.histories),
             "votes": votes_of(snapshot, segments),
         }
 
     return make
+
+
+def table_of(frame: pd.DataFrame) -> pa.Table:
+    """As Arrow has it. What has no value at all is text but for ranks, so that files of nobody are like the others."""
+    found = pa.Table.from_pandas(frame, preserve_index=False)
+    for at, field in enumerate(found.schema):
+        if pa.types.is_null(field.type):
+            kind = pa.int32() if field.name == "rank" else pa.string()
+            found = found.set_column(at, field.with_type(kind), found[at].cast(kind))
+    return found
 
 
 def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], settings: Settings) -> pd.DataFrame:

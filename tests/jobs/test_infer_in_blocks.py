@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -16,10 +17,12 @@ from jobs.build_index import build_index
 from jobs.evaluate import evaluate
 from jobs.infer import infer
 from jobs.train import train
-from nightshift.config.settings import AlreadyBought
+from nightshift.config import Settings
+from nightshift.config.settings import AlreadyBought, Banned
 from nightshift.features.blocks import split
 from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
+from nightshift.models.recommender import Recommender
 from nightshift.ranking import batch
 from nightshift.ranking.rerank.repurchase import held_back
 from nightshift.runs import Night
@@ -136,3 +139,32 @@ def test_what_was_made_from_something_else_goes(tmp_path: Path) -> None:
     assert (first / "000000.parquet").exists()
     assert batch.folder_for(tmp_path, {"model": 2}) != first
     assert not first.exists()
+
+
+def types_of(night: Night) -> dict[str, list[pa.DataType]]:
+    return {file.name: pq.read_schema(file).types for file in sorted((night.folder / "lists").iterdir())}
+
+
+def test_where_nothing_may_be_listed_the_files_are_of_the_same_columns(night: Night) -> None:
+    infer(in_blocks(night))
+    expected = types_of(night)
+    items = load_snapshot(Lake(night.home / "lake"), night.run_date, tables_of(night)).items["item_id"]
+    lists = night.settings.lists.model_copy(update={"rules": [Banned(rule="banned", items=frozenset(items))]})
+    told = infer(in_blocks(replace(night, settings=night.settings.model_copy(update={"lists": lists}))))
+    assert (told["blocks"], told["users"], told["entries"]) == (3, 0, 0)
+    assert types_of(night) == expected
+
+
+def test_a_block_of_users_who_get_nothing_is_joined_with_the_others(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = job.lists_for
+
+    def without_the_last(
+        model: Recommender, snapshot: Snapshot, user_ids: list[str], settings: Settings
+    ) -> pd.DataFrame:
+        found = real(model, snapshot, user_ids, settings)
+        return found.iloc[:0] if len(user_ids) == 60 % SIZE else found
+
+    monkeypatch.setattr(job, "lists_for", without_the_last)
+    assert infer(in_blocks(night))["users"] == 50
