@@ -6,6 +6,7 @@ import pytest
 
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import SOURCES
+from nightshift.ranking import candidates as module
 from nightshift.ranking.candidates import HALF_LIFE_DAYS, Retriever
 from nightshift.ranking.two_stage import brought_by, retriever_for
 from tests import shop
@@ -51,6 +52,11 @@ def test_an_embedding_scores_what_others_brought_as_well(retriever, candidates, 
     place = pd.Index(ids).get_indexer(coded.item_ids[candidates["item"]])
     expected = (users[candidates["row"]] * vectors[place]).sum(axis=1)
     np.testing.assert_allclose(candidates[f"{source}_score"], expected, atol=1e-5)
+
+
+def test_how_many_are_scored_at_a_time_changes_nothing(retriever, candidates, monkeypatch):
+    monkeypatch.setattr(module, "PAIRS", 7)
+    pd.testing.assert_frame_equal(retriever.candidates(np.arange(60)), candidates, check_exact=True)
 
 
 def test_the_planted_co_purchase_is_a_candidate(retriever):
