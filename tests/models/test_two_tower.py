@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from nightshift.models.baskets import baskets_of
+from nightshift.models.coded import Coded
 from nightshift.models.fitting import NothingToLearnError, fit
 from nightshift.models.recommender import ModelFileError
 from nightshift.models.two_tower import TwoTower, load_two_tower
@@ -38,6 +40,23 @@ def test_it_finds_the_planted_tastes(model):
         user = model.user_vectors(shop.snapshots()[2], [user_id])
         scores = (user @ vectors.T)[0]
         assert np.median(scores[own]) > scores[other].max()
+
+
+def test_what_is_read_to_serve_is_what_was_read_to_learn(model):
+    cutoff = (shop.TEST_CUTOFF - shop.FIRST).days
+    of_late = [(user, "MUG03", cutoff - ago, f"{user} {ago}") for ago, user in enumerate(["l00", "l01", "m00"])]
+    foretold = [(user, "MUG04", cutoff + 1, f"{user} next") for user, *_ in of_late]
+    known = pd.concat([shop.interactions(), shop.events(of_late + foretold)], ignore_index=True)
+    before = Coded(shop.snapshot(known, shop.TEST_CUTOFF))
+    user_ids = before.users.to_numpy()
+    baskets = baskets_of(known, user_ids, model.item_ids, shop.TEST_CUTOFF + dt.timedelta(days=1))
+    which = np.flatnonzero(baskets.day == baskets.day.max())
+    items, elapsed, there = baskets.contexts(which, model.about["context_items"])
+    read = model._inputs(before, baskets.user[which].astype(np.int64), model.places(before))
+    assert {"l00", "l01", "m00"} <= set(user_ids[baskets.user[which]])
+    assert read.known.numpy().tolist() == there.tolist()
+    assert (read.items.numpy() * there).tolist() == (items * there).tolist()
+    assert (read.elapsed.numpy() * there).tolist() == (elapsed * there).tolist()
 
 
 def test_the_loss_falls():

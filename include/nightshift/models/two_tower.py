@@ -80,7 +80,7 @@ class TwoTower(VectorModel):
         item = np.where(items[at] >= 0, places[items[at]], -1)
         context[rows, column], elapsed[rows, column], known[rows, column] = (
             np.maximum(item, 0),
-            steps(days[at]),
+            steps(days[at] + 1),  # the first basket to foretell is of the day after, as in `Baskets.contexts`
             item >= 0,
         )
         row, at = expand(coded.pair_start, users)
