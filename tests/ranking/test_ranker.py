@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,7 +36,7 @@ def test_the_same_input_gives_the_same_bytes(ranker, tmp_path):
     ranker.save(tmp_path / "b")
     load_ranker(tmp_path / "b", threads=1).save(tmp_path / "c")
     assert list(ranker.boosters) == ["lambdarank", "rank_xendcg", "binary"]
-    for name in (*(f"{objective}.txt" for objective in ranker.boosters), "ranker.json"):
+    for name in (*(f"{objective}.txt" for objective in ranker.boosters), "networks.safetensors", "ranker.json"):
         assert len({(tmp_path / folder / name).read_bytes() for folder in "abc"}) == 1
 
 
@@ -52,17 +54,26 @@ def test_the_same_bytes_come_of_any_number_of_threads():
 def test_each_model_counts_by_its_own_spread(ranker):
     features, _, groups = planted()
     parts = {name: booster.predict(features[list(ranker.features)]) for name, booster in ranker.boosters.items()}
-    for name, scores in parts.items():
+    networks = ranker.networks.scores(features[list(ranker.features)].to_numpy())
+    assert len(networks) == 3
+    counted = [*((parts[name], ranker.about["spread"][name]) for name in parts)]
+    counted += zip(networks, ranker.about["networks"], strict=True)
+    for scores, spread in counted:
         by_user = scores.reshape(len(groups), -1)
-        within = (by_user - by_user.mean(axis=1, keepdims=True)).std()
-        assert ranker.about["spread"][name] == pytest.approx(within)
-    expected = sum(scores / ranker.about["spread"][name] for name, scores in parts.items())
-    np.testing.assert_allclose(ranker.score(features), expected)
+        assert spread == pytest.approx((by_user - by_user.mean(axis=1, keepdims=True)).std())
+    np.testing.assert_allclose(ranker.score(features), sum(scores / spread for scores, spread in counted))
 
 
 def test_one_objective_will_do():
     settings = shop.settings(ranker={"objectives": ["binary"], "trees": 5})
     assert list(fit_ranker(*planted(), settings).boosters) == ["binary"]
+
+
+def test_trees_alone_will_do(tmp_path):
+    alone = fit_ranker(*planted(), shop.settings(ranker={"networks": 0, "trees": 5}))
+    alone.save(tmp_path)
+    assert not (tmp_path / "networks.safetensors").exists()
+    np.testing.assert_allclose(load_ranker(tmp_path, 1).score(planted()[0]), alone.score(planted()[0]))
 
 
 def test_features_are_told_by_name(ranker):
@@ -74,6 +85,14 @@ def test_features_are_told_by_name(ranker):
 def test_a_missing_feature_is_named(ranker):
     with pytest.raises(ModelFileError, match="needs wanted; there are noise"):
         ranker.score(planted()[0][["noise"]])
+
+
+def test_networks_of_another_ranker_are_refused(ranker, tmp_path):
+    ranker.save(tmp_path)
+    file = tmp_path / "ranker.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"networks": [1.0]}))
+    with pytest.raises(ModelFileError, match=r"\(1, 2\), the file has \(3, 2\)"):
+        load_ranker(tmp_path)
 
 
 def test_files_of_two_rankers_are_refused(ranker, tmp_path):

@@ -219,7 +219,7 @@ class GraphFilter(Section):
 
 
 class Ranker(Section):
-    objectives: Objectives = ("lambdarank", "rank_xendcg", "binary")  # a model each; their scores are added
+    objectives: Objectives = ("lambdarank", "rank_xendcg", "binary")  # trees each; their scores are added
     trees: PositiveInt = 300  # boosting rounds, of each
     leaves: PositiveInt = 15  # of a tree, at most
     learning_rate: float = Field(default=0.04, gt=0)  # of the boosting
@@ -227,6 +227,7 @@ class Ranker(Section):
     l2: float = Field(default=10.0, ge=0)  # regularisation of the leaves' values
     feature_share: float = Field(default=0.7, gt=0, le=1)  # of the features, that a tree may use
     user_share: float = Field(default=0.8, gt=0, le=1)  # of the users, that a tree is grown on
+    networks: int = Field(default=3, ge=0)  # small networks whose scores are added to the trees'; 0: none
 
 
 class Tuning(Section):

@@ -1,10 +1,12 @@
-"""The ranker: gradient-boosted trees that put a user's candidates in order.
+"""The ranker: gradient-boosted trees and small networks that put a user's candidates in order.
 
-A model for each objective, and the sum of their scores, each by its own spread within a user: they err differently.
+Trees for each objective, some networks, and the sum of their scores, each by its own spread within a user: they err
+differently.
 
 lambdarank    LambdaMART: Burges (2010), From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82
 rank_xendcg   XE-NDCG-MART: Bruch (2021), An alternative cross entropy loss for learning-to-rank, arXiv:1911.09798
 binary        the log-odds that the candidate comes true: logistic regression by trees
+networks      see `network`
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from nightshift.features.definitions import all_features
 from nightshift.features.versions import pinned
 from nightshift.models.fitting import NothingToLearnError
 from nightshift.models.recommender import ModelFileError
+from nightshift.ranking.network import Networks, fit_networks, load_networks
 from nightshift.runs import code_version
 
 with contextlib.ExitStack() as _without_sklearn:  # its import takes longer than all else here, and nothing uses it
@@ -37,12 +40,14 @@ with contextlib.ExitStack() as _without_sklearn:  # its import takes longer than
 
 @dataclass(frozen=True)
 class Ranker:
-    """The fitted models by objective, and the names of their features in their order.
+    """The fitted trees by objective, the networks, and the names of their features in their order.
 
-    `about["spread"]` holds, by objective, the standard deviation of its scores within a user's candidates.
+    `about["spread"]` holds, by objective, the standard deviation of its scores within a user's candidates, and
+    `about["networks"]` that of each network's.
     """
 
     boosters: dict[str, lgb.Booster]
+    networks: Networks | None
     features: tuple[str, ...]
     about: dict[str, Any]
 
@@ -60,19 +65,23 @@ class Ranker:
         found = np.zeros(len(matrix))
         for objective, booster in self.boosters.items():
             found += np.asarray(booster.predict(matrix, num_threads=threads)) / spread[objective]
+        if self.networks:
+            found += (self.networks.scores(matrix) / np.array(self.about["networks"])[:, None]).sum(axis=0)
         return found
 
     def importance(self) -> dict[str, float]:
-        """Share of the loss that splits on each feature have taken away, the greatest first; mean of the models."""
+        """Share of the loss that splits on each feature have taken away, the greatest first; mean over the trees."""
         gains = [booster.feature_importance("gain") for booster in self.boosters.values()]
         share = np.mean([gain / max(gain.sum(), 1e-9) for gain in gains], axis=0)
         return {self.features[i]: round(float(share[i]), 6) for i in np.argsort(-share, kind="stable")}
 
     def save(self, folder: Path) -> None:
-        """Write `<objective>.txt` for each, and `ranker.json`."""
+        """Write `<objective>.txt` for each, `networks.safetensors` if there are any, and `ranker.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         for objective, booster in self.boosters.items():
             (folder / f"{objective}.txt").write_text(booster.model_to_string(), encoding="utf-8")
+        if self.networks:
+            self.networks.save(folder)
         about = {name: value for name, value in self.about.items() if name != "threads"}
         value = {**about, "features": list(self.features), "importance": self.importance()}
         (folder / "ranker.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -102,10 +111,12 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         spread[objective] = _spread(
             np.asarray(booster.predict(matrix, num_threads=settings.threads or cores())), groups
         )
+    networks = fit_networks(matrix, relevant, groups, config.networks, settings.seed) if config.networks else None
     about = {
-        "kind": "+".join(boosters),
+        "kind": "+".join([*boosters, *(["networks"] if networks else [])]),
         "settings": config.model_dump(mode="json"),
         "spread": spread,
+        "networks": [_spread(scores, groups) for scores in networks.scores(matrix)] if networks else [],
         "seed": settings.seed,
         "users": len(groups),
         "rows": len(relevant),
@@ -114,7 +125,7 @@ def fit_ranker(features: pd.DataFrame, relevant: np.ndarray, groups: np.ndarray,
         "made_by": {"code": code_version(), "lightgbm": lgb.__version__},
         "threads": settings.threads,
     }
-    return Ranker(boosters, tuple(features.columns), about)
+    return Ranker(boosters, networks, tuple(features.columns), about)
 
 
 def _parameters(objective: str, settings: Settings) -> dict[str, Any]:
@@ -163,7 +174,10 @@ def load_ranker(folder: Path, threads: int = 0) -> Ranker:
         boosters[objective] = booster = lgb.Booster(model_str=file.read_text(encoding="utf-8"))
         if booster.feature_name() != list(features):
             raise ModelFileError(f"{folder}: ranker.json names {list(features)}, {file.name} {booster.feature_name()}")
-    return Ranker(boosters, tuple(features), {**about, "threads": threads})
+    networks = load_networks(folder) if about.get("networks") else None
+    if networks and (found := networks.shape) != (expected := (len(about["networks"]), len(features))):
+        raise ModelFileError(f"{folder}: ranker.json names (networks, features) {expected}, the file has {found}")
+    return Ranker(boosters, networks, tuple(features), {**about, "threads": threads})
 
 
 def cores() -> int:
