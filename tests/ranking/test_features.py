@@ -31,6 +31,31 @@ def test_features_by_hand():
     assert mine["trending_score"] == 1
 
 
+def test_what_no_season_moves_by_hand():
+    """In the last week a1 was bought once, b1 once and a2 twice; in four weeks a1 twice."""
+    found = assemble(candidates((0, 0), (0, 1), (0, 2), (1, 2)), Coded(VIEW), np.array([0, 1]))
+    assert found["item_share_7d"].tolist() == pytest.approx([3 / 4, 6 / 4, 3 / 4, 3 / 4])
+    assert found["item_share_28d"].tolist() == pytest.approx([6 / 5, 6 / 5, 3 / 5, 3 / 5])
+    assert found["item_momentum"].tolist() == [1, 1, 1, 1]  # it all was in the last four weeks
+    assert found["item_events_7d_place"].tolist() == pytest.approx([2.5 / 3, 1 / 3, 2.5 / 3, 1])
+    assert found["trending_place"].tolist() == [2, 2, 2, 1]  # all scores are 1
+    assert found["user_mean_gap_days"][:3].tolist() == [4, 4, 4]  # three baskets in eight days
+    assert found["user_overdue"][0] == np.float32(2 / 5)
+    assert np.isnan(found["user_mean_gap_days"][3])  # a single basket
+
+
+def test_demand_is_a_share_so_that_a_busier_season_does_not_show():
+    busier = shop.snapshot(
+        shop.events([(user, *rest, f"{basket}{user}") for user in "uvwx" for _, *rest, basket in ROWS]), VIEW.as_of
+    )
+    quiet = shop.snapshot(shop.events([("u", *rest) for _, *rest in ROWS]), VIEW.as_of)
+    names = ["item_share_7d", "item_share_28d"]
+    one, other = (
+        assemble(candidates((0, 0), (0, 1), (0, 2)), Coded(view), np.array([0]))[names] for view in (busier, quiet)
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
 def test_a_title_is_like_what_the_user_bought_of_late():
     """Of three titles a word that two have counts log(4 / 3), one that all have nothing, and a rare one log(4 / 2)."""
     found = assemble(candidates((0, 0), (0, 1), (0, 2), (1, 2)), Coded(VIEW), np.array([0, 1]))["pair_title_likeness"]

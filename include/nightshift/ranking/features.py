@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +14,9 @@ from nightshift.models.rows import expand, find
 
 CONTEXT, HALF_LIFE_DAYS = 50, 90.0
 """Of a user's recent items, what speaks for a title: so many, and half as much each so many days."""
+
+SHARE_DAYS, MOMENTUM_DAYS = (7, 28), (28, 90)
+"""Windows, or the nearest that `features.windows_days` has, of an item's demand."""
 
 SOURCE_COLUMNS = tuple(f"{source}_{what}" for source in SOURCES for what in ("score", "rank"))
 
@@ -24,7 +30,8 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
 
     Returns:
         float32, a row a candidate: `user_*`, `item_*` and `pair_*`, every number of the feature tables by its name (NaN
-        where there is none), what follows from them, and the sources' scores and ranks.
+        where there is none), what follows from them, the sources' scores and ranks, and the place of the candidate
+        among those of its user by what is not comparable between users or days: see `_places`.
     """
     row, item = candidates["row"].to_numpy(), candidates["item"].to_numpy()
     user, width = users[row], len(coded.items)
@@ -43,8 +50,42 @@ def assemble(candidates: pd.DataFrame, coded: Coded, users: np.ndarray) -> pd.Da
     of_kind = _events_of_kind(coded, pair_row, coded.pair_item[pair[:-1]], events[:-1], row, item)
     columns["pair_kind_events"] = np.maximum(of_kind - events[place], 0).astype(np.float32)  # on others of its kind
     columns["pair_title_likeness"] = _title_likeness(coded, users, row, item)
+    span = columns["user_days_since_first"] - columns["user_days_since_last"]
+    more = columns["user_baskets_all"] - 1
+    columns["user_mean_gap_days"] = np.divide(span, more, out=np.full_like(span, np.nan), where=more > 0)
+    columns["user_overdue"] = columns["user_days_since_last"] / (1 + columns["user_mean_gap_days"])
+    columns |= _demand(coded, item)
     columns |= {name: candidates[name].to_numpy(dtype=np.float32) for name in SOURCE_COLUMNS}
+    columns |= _places(row, columns, _placed(coded))
     return pd.DataFrame(columns, copy=False)
+
+
+def _demand(coded: Coded, item: np.ndarray) -> dict[str, np.ndarray]:
+    """Each candidate's events of late over the mean item's, which no season moves, and over those of a longer time."""
+    found = {}
+    for days in SHARE_DAYS:
+        events = coded.item_column(coded.window("events", days))
+        found[f"item_share_{days}d"] = (events / max(events.mean(), 1e-9)).astype(np.float32)[item]
+    late, long = (coded.item_column(coded.window("events", days)) for days in MOMENTUM_DAYS)
+    found["item_momentum"] = ((late + 0.5) / (long + 0.5)).astype(np.float32)[item]
+    return found
+
+
+def _placed(coded: Coded) -> list[str]:
+    """The item's features that a place is told by: its price, and its events over each window."""
+    windows = [name for name in coded.snapshot.items.columns if re.fullmatch(r"events_\d+d", name)]
+    return [f"item_{name}" for name in (*windows, "mean_price")]
+
+
+def _places(row: np.ndarray, columns: dict[str, np.ndarray], of_items: Sequence[str]) -> dict[str, np.ndarray]:
+    """Where a candidate comes among its user's, whoever brought it: from 1 by each source's score, and as a share of
+    them by each of these features of items. Of equals, the mean."""
+    names = {f"{source}_score": f"{source}_place" for source in SOURCES} | {name: f"{name}_place" for name in of_items}
+    values = pd.DataFrame({place: columns[name] for name, place in names.items()}).fillna(0)
+    places = values.groupby(row).rank(ascending=False)
+    shares = [names[name] for name in of_items]
+    places[shares] = places[shares].div(np.bincount(row)[row], axis=0)
+    return {name: places[name].to_numpy(dtype=np.float32) for name in places}
 
 
 def _numbers(prefix: str, table: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
