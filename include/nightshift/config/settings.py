@@ -708,7 +708,7 @@ class Settings(Section):
     evaluation: Evaluation = Evaluation()
     two_tower: TwoTower = TwoTower()  # the retrieval model that is trained
     graph_filter: GraphFilter = GraphFilter()  # the retrieval model in closed form
-    ranker: Ranker = Ranker()  # the LightGBM model that orders the candidates
+    ranker: Ranker = Ranker()  # the trees and networks that order the candidates
     tuning: Tuning = Tuning()
     index: Index = Index()  # the search for the items nearest to a user
     candidates: Candidates = Candidates()
