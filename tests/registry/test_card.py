@@ -21,7 +21,7 @@ def trained(**changed: Any) -> dict[str, Any]:
     found["slices"] = {"two_stage": sliced(0.2, 0.4), "repeat": sliced(0.3, 0.3)}
     return {
         **found,
-        "params": {"seed": 1},
+        "params": {"seed": 1, "ranker.objectives": ("lambdarank", "binary")},
         "tables": {"events": 7},
         "users": 4321,
         "items": 98,
@@ -34,6 +34,7 @@ def test_a_card_tells_data_figures_slices_and_limits():
     card = model_card("shop", trained(), DAYS, "ndcg", 20, "0.1.0+abc")
     for told in (
         "# shop: the two-stage model of 2011-11-30",
+        "gradient-boosted trees (lambdarank, binary)",
         "4,321 users and 98 items",
         f"The first two-tower fit, as of 2011-11-02, is {FIRST_FIT}.",
         "| two_stage | 0.3721 | 0.3880 |",
