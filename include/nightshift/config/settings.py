@@ -206,7 +206,7 @@ class TwoTower(Section):
 
 
 class GraphFilter(Section):
-    """See nightshift.models.graph_filter.Shape; the shape's defaults are from items hidden from Gowalla's train, at 1,536 dimensions."""
+    """See nightshift.models.graph_filter.Shape, whose defaults are from items hidden from Gowalla's train."""
 
     dimension: PositiveInt = 256  # of the embeddings
     half_life_days: float = Field(default=60.0, gt=0)  # a purchase this much older counts half as much
