@@ -91,13 +91,13 @@ def features(night: Night, as_of: dt.date) -> Snapshot:
 
 @dataclass(frozen=True)
 class Judged:
-    """What one way gave on one night: processor seconds of the first fit, and NDCG a user, by model."""
+    """What one way gave on one night: processor seconds of the first fit, and by model NDCG by user_id."""
 
     number: int
     seed: int
     way: str
     seconds: float
-    values: dict[str, np.ndarray]
+    values: dict[str, pd.Series]
 
 
 def chain_of_nights(nights: Sequence[Night], known: pd.DataFrame, judge: set[int], seed: int) -> Iterator[Judged]:
@@ -148,7 +148,7 @@ class Trial:
         graphs = fit_graph(early, settings), fit_graph(tested, settings)
         return cls(early, tested, known, of_ranker, truth, graphs, settings)
 
-    def figures(self, first: TwoTower) -> dict[str, np.ndarray]:
+    def figures(self, first: TwoTower) -> dict[str, pd.Series]:
         """NDCG a user of the tested model that follows from a first fit, and of the two stages upon both."""
         tested, _ = fit(self.tested, self.known, self.settings, warm_start=first)
         ranker = train_ranker(
@@ -157,7 +157,7 @@ class Trial:
         embeddings = {"graph_filter": self.graphs[1], "two_tower": tested}
         whole = TwoStage(embeddings, ranker, self.settings.candidates, self.settings)
         found = compare({"two_tower": tested, "two_stage": whole}, self.tested, self.truth, self.settings.evaluation.k)
-        return {name: found.values[name]["ndcg"].to_numpy() for name in MODELS}
+        return {name: found.values[name].set_index("user_id")["ndcg"] for name in MODELS}
 
 
 def by_night(figures: pd.DataFrame) -> list[dict[str, Any]]:
@@ -174,7 +174,10 @@ def by_night(figures: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def against_cold(figures: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a way: processor seconds, NDCG, and the gain over a fit from the beginning on the same users."""
+    """A row a way: processor seconds, NDCG, and the gain over a fit from the beginning on the same users.
+
+    A user of several nights and seeds counts once, by the mean gain: the interval is over users.
+    """
     keys = ["seed", "number"]
     cold = figures[figures["way"] == "cold"].set_index(keys)["values"]
     rows = []
@@ -184,7 +187,9 @@ def against_cold(figures: pd.DataFrame) -> list[dict[str, Any]]:
         for model in MODELS:
             row[f"{model}, NDCG@20"] = f"{np.mean([values[model].mean() for values in found['values']]):.4f}"
             gains = [values[model] - cold[key][model] for key, values in found["values"].items()]
-            row[f"{model}, gain"] = "" if way == "cold" else interval(np.concatenate(gains), seed=1).signed
+            row[f"{model}, gain"] = (
+                "" if way == "cold" else interval(pd.concat(gains).groupby(level=0).mean().to_numpy(), seed=1).signed
+            )
         rows.append(row)
     return rows
 
