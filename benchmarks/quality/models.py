@@ -37,13 +37,10 @@ class Filtered:
 
     @classmethod
     def fit(cls, train: sparse.csr_array, seed: int) -> Filtered:
-        """With the default shape."""
-        return cls._of(train, Shape(), seed)
-
-    @classmethod
-    def nightly(cls, train: sparse.csr_array, seed: int) -> Filtered:
         """With the configuration's defaults: what a night fits, but that here no purchase is older than another."""
-        return cls._of(train, Shape(**settings.GraphFilter().model_dump(exclude={"half_life_days"})), seed)
+        shape = Shape(**settings.GraphFilter().model_dump(exclude={"half_life_days"}))
+        fitted = fit_filter(train, shape, seed)
+        return cls(train, fitted, f"defaults, {fitted.items.shape[1]} dimensions")
 
     @classmethod
     def searched(cls, train: sparse.csr_array, seed: int) -> Filtered:
@@ -51,17 +48,12 @@ class Filtered:
         shape = choose_shape(train, seed)
         return cls(train, fit_filter(train, shape, seed), ", ".join(f"{k} {v}" for k, v in vars(shape).items()))
 
-    @classmethod
-    def _of(cls, train: sparse.csr_array, shape: Shape, seed: int) -> Filtered:
-        return cls(train, fit_filter(train, shape, seed), f"defaults, {shape.dimension} dimensions")
-
     def scores(self, users: np.ndarray) -> torch.Tensor:
         return self.fitted.scores(self.train[users])
 
 
 MODELS: dict[str, Fit] = {
     "graph_filter": Filtered.fit,
-    "graph_filter_nightly": Filtered.nightly,
     "graph_filter_searched": Filtered.searched,
     "popularity": baselines.Popularity.fit,
     "item_item": baselines.ItemItem.fit,
@@ -71,4 +63,4 @@ MODELS: dict[str, Fit] = {
     "implicit_bpr": peers.bpr,
     "cornac_mult_vae": peers.mult_vae,
 }
-OWN = ("graph_filter", "graph_filter_nightly", "graph_filter_searched")
+OWN = ("graph_filter", "graph_filter_searched")

@@ -208,7 +208,7 @@ class TwoTower(Section):
 class GraphFilter(Section):
     """See nightshift.models.graph_filter.Shape, whose defaults are from items hidden from Gowalla's train."""
 
-    dimension: PositiveInt = 256  # of the embeddings
+    dimension: PositiveInt = 1536  # of the embeddings, at most: one for each 16 items, and 1 GiB of them in all
     half_life_days: float = Field(default=60.0, gt=0)  # a purchase this much older counts half as much
     user_degree: float = Field(default=0.3, ge=0, le=1)  # how much less an item tells of users who have many
     item_degree: float = Field(default=0.45, ge=0, le=1)  # and of items that many have

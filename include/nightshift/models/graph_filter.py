@@ -20,6 +20,7 @@ from scipy import sparse
 ROWS = 65_536  # users at a time: memory is bounded by it, and by items × dimension
 OVERSAMPLING = 32
 PASSES = 3
+FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 16, 2**28
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Shape:
     """What a filter lets through. The defaults are from items hidden from Gowalla's train.
 
     Attributes:
-        dimension: how many singular directions.
+        dimension: how many singular directions, at most; see `room_for`.
         user_degree, item_degree: exponents of the normalisation; 0.5 and 0.5 is the symmetric one.
         history: exponent by which a user's frequent items tell less.
         popularity: exponent by which frequent items are shown more readily.
@@ -86,7 +87,13 @@ def fit_filter(matrix: sparse.csr_array, shape: Shape, seed: int) -> GraphFilter
     Args:
         matrix: (users, items), weights >= 0.
     """
-    return shaped(directions(matrix, shape.dimension, shape.user_degree, shape.item_degree, seed), shape)
+    dimension = min(shape.dimension, room_for(matrix.shape[1]))
+    return shaped(directions(matrix, dimension, shape.user_degree, shape.item_degree, seed), shape)
+
+
+def room_for(items: int) -> int:
+    """Directions that so many items are worth: one for each 16 of them, but at least 64, and at most 1 GiB of them."""
+    return max(FEWEST, min(items // ITEMS_A_DIRECTION, MOST_NUMBERS // max(items, 1)))
 
 
 def shaped(known: Directions, shape: Shape) -> GraphFilter:

@@ -76,7 +76,7 @@ STAGES = (
         "graph_filter",
         12,
         (
-            Range("graph_filter.dimension", 32, 1024, log=True),
+            Range("graph_filter.dimension", 32, 1536, log=True),
             Range("graph_filter.half_life_days", 7, 720, log=True),
             Range("graph_filter.user_degree", 0, 0.8),
             Range("graph_filter.item_degree", 0, 0.8),
