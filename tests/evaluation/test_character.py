@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nightshift.evaluation.character import CHARACTER, character
-from nightshift.models.baselines import Popularity, Repeat
+from nightshift.models.baselines import Popularity
 from nightshift.models.coded import Coded
 from tests import shop
 
@@ -55,7 +55,10 @@ def test_without_lists_there_is_nothing_to_tell(coded: Coded):
 def test_the_same_list_for_all_is_not_personal_and_what_everybody_has_already_is_calibrated():
     view = shop.snapshots()[1]
     users = view.users["user_id"].tolist()
-    same, own = (character(model.recommend(view, users, 10), Coded(view), 10) for model in (Popularity(), Repeat()))
+    at_random = view.pairs.sample(frac=1, random_state=1).groupby("user_id").head(10)
+    theirs = at_random.assign(rank=at_random.groupby("user_id").cumcount() + 1)[["user_id", "rank", "item_id"]]
+    lists = Popularity().recommend(view, users, 10), theirs.sort_values(["user_id", "rank"], ignore_index=True)
+    same, own = (character(found, Coded(view), 10) for found in lists)
     assert same["personalisation"] == pytest.approx(0)
     assert own["personalisation"] > 0.5
     assert own["miscalibration"] < same["miscalibration"]

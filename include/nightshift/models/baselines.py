@@ -17,7 +17,7 @@ import pandas as pd
 
 from nightshift.features.snapshot import Snapshot
 from nightshift.models.coded import Coded
-from nightshift.models.recommender import NOTHING, RECENT_DAYS, Entries, ModelFileError, lists_of, popular
+from nightshift.models.recommender import NOTHING, RECENT_DAYS, Entries, ModelFileError, Popular, lists_of, popular
 from nightshift.models.rows import expand, top_of_rows
 
 FILE = "baseline.json"
@@ -59,15 +59,16 @@ class RecentPopularity(Popularity):
 
 @dataclass(frozen=True)
 class Repeat(_Saved):
-    """What the user has bought most often, of those the latest first; then what is popular."""
+    """What the user has bought most often, of equals what is popular of late first; then what is popular."""
 
     kind: ClassVar[str] = "repeat"
 
     def recommend(self, snapshot: Snapshot, user_ids: Sequence[str], k: int) -> pd.DataFrame:
         """See `Recommender`."""
         coded = Coded(snapshot)
-        own = Entries.of(*bought(coded, coded.user_positions(user_ids)), "repeat")
-        return lists_of(coded, user_ids, own, k, popular(coded))
+        late = popular(coded)
+        own = Entries.of(*bought(coded, coded.user_positions(user_ids), late), "repeat")
+        return lists_of(coded, user_ids, own, k, late)
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,19 @@ class ItemItem(_Saved):
 BASELINES: tuple[type[Popularity | Repeat | ItemItem], ...] = (Popularity, RecentPopularity, Repeat, ItemItem)
 
 
-def bought(coded: Coded, users: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bought(coded: Coded, users: np.ndarray, late: Popular) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each user has bought and can buy: row in `users`, item position, score.
 
-    The score is affinity (purchases less cancellations), and of equal affinities the one bought last is the higher.
+    The score is affinity (purchases less cancellations), and of equal affinities what is more popular of late has the
+    higher: that foretells more than when the user bought it (docs/quality.md).
     """
     pairs = coded.snapshot.pairs
     rows, places = expand(coded.pair_start, users)
     keep = coded.sellable[coded.pair_item[places]]
     rows, places = rows[keep], places[keep]
     affinity = pairs["affinity"].to_numpy(dtype=np.float64)[places]
-    days = pairs["days_since_last"].to_numpy(dtype=np.float64)[places]
-    return rows, coded.pair_item[places], affinity + 1 / (2 + days)
+    item = coded.pair_item[places]
+    return rows, item, affinity + late.by_item(len(coded.items))[item]
 
 
 def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:

@@ -105,6 +105,12 @@ class Popular:
     items: np.ndarray
     scores: np.ndarray
 
+    def by_item(self, count: int) -> np.ndarray:
+        """The score of each of all `count` items; 0 of what cannot be sold."""
+        found = np.zeros(count)
+        found[self.items] = self.scores
+        return found
+
 
 def popular(coded: Coded, days: int | None = RECENT_DAYS) -> Popular:
     """Every sellable item, the most bought in the last `days` (None: ever) first.

@@ -56,7 +56,7 @@ class Retriever:
         related = self.coded.recent(users, self.context, HALF_LIFE_DAYS) @ self.coded.cooccurrence
         related.sort_indices()
         related_rows = np.repeat(np.arange(len(users)), np.diff(related.indptr))
-        own = bought(self.coded, users)
+        own = bought(self.coded, users, self.popular)
         brought = {
             "repeat": _best(*own, self.counts.repeat),
             "cooccurrence": self._best_sellable(related_rows, related.indices, related.data, self.counts.cooccurrence),
@@ -89,9 +89,7 @@ class Retriever:
 
     @cached_property
     def _trend(self) -> np.ndarray:
-        scores = np.zeros(len(self.coded.items))
-        scores[self.popular.items] = self.popular.scores
-        return scores
+        return self.popular.by_item(len(self.coded.items))
 
     def _by_embedding(self, source: str, users: np.ndarray) -> tuple[Brought, Score]:
         """What an index finds for the users, and the score of any candidate (row, item)."""
