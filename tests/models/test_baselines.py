@@ -12,9 +12,9 @@ def listed(model, view, user_id, k=10):
 
 
 def test_repeat_gives_what_was_bought_most_often_and_of_equals_what_others_buy_of_late():
-    rows = [("u", "a", 0, "1"), ("u", "b", 0, "1"), ("u", "b", 3, "2"), ("u", "c", 5, "3"), ("v", "a", 5, "4")]
+    rows = [("u", "c", 0, "1"), ("u", "b", 0, "1"), ("u", "b", 3, "2"), ("u", "a", 5, "3"), ("v", "c", 5, "4")]
     view = shop.snapshot(shop.events(rows), shop.FIRST.replace(day=10))
-    assert listed(Repeat(), view, "u", 3) == ["b", "a", "c"]
+    assert listed(Repeat(), view, "u", 3) == ["b", "c", "a"]
 
 
 def test_repeat_goes_on_with_what_is_popular():
