@@ -28,8 +28,8 @@ def model_card(
     sections = [
         f"# {name}: the two-stage model of {days['serving']}",
         "Candidates from two retrieval models, from what the user bought, from what is bought together and from what "
-        f"is popular; ordered by gradient-boosted trees ({', '.join(trained['params']['ranker.objectives'])}) and small "
-        "networks.",
+        f"is popular; ordered by gradient-boosted trees ({', '.join(trained['params']['ranker.objectives'])}) and "
+        "small networks.",
         "## Data",
         _list(
             f"{trained['users']:,} users and {trained['items']:,} items by the end of {days['serving']}.",
