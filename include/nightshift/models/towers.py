@@ -99,7 +99,8 @@ class Towers(nn.Module):
 
         Beside it stands the mean of all that the user has bought: tastes older than the recent items.
         """
-        weight = F.embedding(inputs.items, self.gate(items))[..., 0] + self.elapsed(inputs.elapsed)[..., 0]
+        gate = (items * self.gate.weight).sum(dim=1, keepdim=True)  # as a product, its last bit depends on alignment
+        weight = F.embedding(inputs.items, gate)[..., 0] + self.elapsed(inputs.elapsed)[..., 0]
         weight = torch.softmax(weight.masked_fill(~inputs.known, -1e9), dim=1) * inputs.known
         recent = torch.bmm(weight.unsqueeze(1), F.embedding(inputs.items, items))[:, 0]
         everything = F.embedding_bag(
