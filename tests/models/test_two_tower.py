@@ -71,6 +71,21 @@ def test_vectors_have_length_one_and_a_new_user_has_one_too(model):
     np.testing.assert_allclose(np.linalg.norm(model.item_vectors()[1], axis=1), 1, atol=1e-5)
 
 
+def test_a_users_vector_does_not_depend_on_who_else_is_asked_for_or_on_threads(model):
+    view, threads = shop.snapshots()[2], torch.get_num_threads()
+    users = view.users["user_id"].tolist()
+    together = model.user_vectors(view, users)
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for size in (1, 7, 10, 25):
+                blocks = [users[begin : begin + size] for begin in range(0, len(users), size)]
+                found = np.concatenate([model.user_vectors(view, block) for block in blocks])
+                np.testing.assert_array_equal(found, together)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     view, known = shop.snapshots()[0], shop.interactions()
     again = [fit(view, known, shop.settings(**quick()))[0] for _ in range(2)]

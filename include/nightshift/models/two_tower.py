@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +56,13 @@ class TwoTower(VectorModel):
 
     def vectors_at(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> np.ndarray:
         """`user_vectors` of the users at these positions (-1: unknown) of a snapshot whose items lie at `places`."""
+        towers, raw_items = self._precise
         parts = [np.empty((0, self.raw_items.shape[1]), dtype=np.float32)]
         with torch.inference_mode():
             for begin in range(0, len(users), BLOCK):
                 inputs = self._inputs(coded, users[begin : begin + BLOCK], places)
-                parts.append(self.towers.users(self.raw_items, inputs).cpu().numpy())
+                inputs = replace(inputs, bought_weight=inputs.bought_weight.to(raw_items.dtype))
+                parts.append(towers.users(raw_items, inputs).float().cpu().numpy())
         return np.concatenate(parts)
 
     def save(self, folder: Path) -> None:
@@ -69,6 +73,17 @@ class TwoTower(VectorModel):
         save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / "weights.safetensors")
         value = {**self.about, "item_ids": self.item_ids.tolist()}
         (folder / "model.json").write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @cached_property
+    def _precise(self) -> tuple[Towers, torch.Tensor]:
+        """The towers and `raw_items`; on a CPU in double precision, rounded at the end.
+
+        A product's last bits depend on how many users it is of and on how many threads it is made by: this way they are
+        lost, and a user's vector is the same in any block.
+        """
+        if self.device.type != "cpu":
+            return self.towers, self.raw_items
+        return copy.deepcopy(self.towers).double(), self.raw_items.double()
 
     def _inputs(self, coded: Coded, users: np.ndarray, places: np.ndarray) -> UserInputs:
         length = self.about["context_items"]
