@@ -8,6 +8,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from nightshift.models.fitting import NothingToLearnError
+from nightshift.ranking import training
 from nightshift.ranking.training import Trained, train_ranker, train_two_stage
 from tests import shop
 
@@ -65,3 +66,22 @@ def test_on_the_first_day_there_is_nothing_to_learn():
     views = [shop.snapshot(known, day) for day in days]
     with pytest.raises(NothingToLearnError):
         train_two_stage(views, known, nothing, shop.settings())
+
+
+def test_of_many_users_it_learns_from_some_and_how_they_are_blocked_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    few = shop.settings(ranker={"max_users": 10, "trees": 5, "networks": 1})
+    trained = shop.trained()
+    embeddings = {"graph_filter": trained.holdout.embeddings["graph_filter"], "two_tower": trained.early}
+    view = shop.snapshots()[1]
+    labels = shop.snapshots()[2].pairs[["user_id", "item_id"]]
+    written = []
+    for size in (512, 3):
+        monkeypatch.setattr(training, "BLOCK", size)
+        ranker = train_ranker(embeddings, view, labels, few)
+        assert ranker.about["users"] <= 10
+        ranker.save(tmp_path / str(size))
+        written.append({file.name: file.read_bytes() for file in (tmp_path / str(size)).iterdir()})
+    assert written[0] == written[1]
+    assert train_ranker(embeddings, view, labels, shop.settings(ranker={"trees": 5})).about["users"] > 10

@@ -227,6 +227,7 @@ class Ranker(Section):
     l2: float = Field(default=10.0, ge=0)  # regularisation of the leaves' values
     feature_share: float = Field(default=0.7, gt=0, le=1)  # of the features, that a tree may use
     user_share: float = Field(default=0.8, gt=0, le=1)  # of the users, that a tree is grown on
+    max_users: PositiveInt = 20_000  # that it learns from; of more who came back, so many at random
     networks: int = Field(default=3, ge=0)  # small networks whose scores are added to the trees'; 0: none
 
 

@@ -101,7 +101,9 @@ def _forward(inputs: np.ndarray, layers: tuple[tuple[np.ndarray, np.ndarray], ..
 def fit_networks(matrix: np.ndarray, relevant: np.ndarray, groups: np.ndarray, count: int, seed: int) -> Networks:
     """Learn the order of candidates, `count` times; see `fit_ranker`. By one thread: the same input, the same bytes."""
     inputs = Inputs.of(matrix)
-    read, true = torch.from_numpy(inputs(matrix).astype(np.float32)), torch.from_numpy(relevant.astype(np.float32))
+    blocks = [matrix[begin : begin + ROWS] for begin in range(0, len(matrix), ROWS)]
+    read = torch.from_numpy(np.concatenate([inputs(block).astype(np.float32) for block in blocks]))
+    true = torch.from_numpy(relevant.astype(np.float32))
     layers = []
     for number in range(count):
         with reproducible(seed + number, 1, torch.device("cpu")):

@@ -33,9 +33,10 @@ from nightshift.models.nearest import VectorModel
 from nightshift.models.rows import find
 from nightshift.models.two_tower import TwoTower, load_two_tower
 from nightshift.ranking.calibration import fit_calibration
+from nightshift.ranking.candidates import Retriever
 from nightshift.ranking.features import assemble
 from nightshift.ranking.ranker import Ranker, fit_ranker
-from nightshift.ranking.two_stage import FOLDERS, TwoStage, retriever_for, save_embeddings
+from nightshift.ranking.two_stage import BLOCK, FOLDERS, TwoStage, retriever_for, save_embeddings
 
 log = logging.getLogger("nightshift.ranking")
 
@@ -181,7 +182,7 @@ def train_ranker(
     settings: Settings,
     audit: Audit | None = None,
 ) -> Ranker:
-    """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels.
+    """Fit the ranker on the candidates, as of `snapshot`, of the users that have labels; of many, of some at random.
 
     Raises:
         ValueError: an embedding has seen more than the snapshot.
@@ -193,26 +194,31 @@ def train_ranker(
     coded = Coded(snapshot)
     users = np.unique(coded.user_positions(labels["user_id"].to_numpy()))
     users = users[users >= 0]
-    candidates = retriever_for(embeddings, coded, settings).candidates(users)
-    relevant = came_true(candidates, coded, users, labels)
-    hits = np.bincount(candidates["row"], relevant, len(users))
-    keep = hits[candidates["row"].to_numpy()] > 0
-    candidates, relevant = candidates[keep], relevant[keep]
-    groups = np.bincount(candidates["row"], minlength=len(users))
-    log.info(
-        "ranker: as of %s, %d users, %d candidates, %d came true",
-        snapshot.as_of,
-        (groups > 0).sum(),
-        keep.sum(),
-        relevant.sum(),
-    )
-    features = assemble(candidates, coded, users)
+    if len(users) > settings.ranker.max_users:
+        drawn = np.random.default_rng(settings.seed).choice(users, settings.ranker.max_users, replace=False)
+        users = np.sort(drawn)
+    retriever = retriever_for(embeddings, coded, settings)
+    blocks = [users[begin : begin + BLOCK] for begin in range(0, max(len(users), 1), BLOCK)]
+    rows, features = map(pd.concat, zip(*(_learnt_from(retriever, block, labels) for block in blocks), strict=True))
+    groups = np.unique(rows["user"], return_counts=True)[1]
+    told = snapshot.as_of, len(groups), len(rows), rows["label"].sum()
+    log.info("ranker: as of %s, %d users, %d candidates, %d came true", *told)
     if audit:
-        user = users[candidates["row"].to_numpy()]
-        audit(pd.DataFrame({"user": user, "item": candidates["item"].to_numpy(), "label": relevant * 1}), features)
-    ranker = fit_ranker(features, relevant.astype(np.int8), groups[groups > 0], settings)
+        audit(rows, features)
+    ranker = fit_ranker(features, rows["label"].to_numpy(dtype=np.int8), groups, settings)
     about = {"as_of": snapshot.as_of.isoformat(), "candidates": settings.candidates.model_dump(mode="json")}
     return replace(ranker, about={**ranker.about, **about})
+
+
+def _learnt_from(retriever: Retriever, users: np.ndarray, labels: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows (user, item, label) by user, of those of these users to whom a candidate came true, and their features."""
+    candidates = retriever.candidates(users)
+    relevant = came_true(candidates, retriever.coded, users, labels)
+    row = candidates["row"].to_numpy()
+    keep = np.bincount(row, relevant, len(users))[row] > 0
+    candidates = candidates[keep]
+    rows = {"user": users[row[keep]], "item": candidates["item"].to_numpy(), "label": relevant[keep] * 1}
+    return pd.DataFrame(rows), assemble(candidates, retriever.coded, users)
 
 
 def came_true(candidates: pd.DataFrame, coded: Coded, users: np.ndarray, labels: pd.DataFrame) -> np.ndarray:
