@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nightshift.config.settings import Index
-from nightshift.retrieval.index import kinds_for, tuned
+from nightshift.retrieval.index import build_index, kinds_for, tuned
 from nightshift.retrieval.recall import Truth
+from tests import shop
 from tests.retrieval.planted import HELD_OUT, ITEMS, TUNING, built, shared
 
 KINDS = ["flat", "hnsw", "ivf_pq"]
@@ -89,3 +90,11 @@ def test_no_items_are_no_neighbours(kind):
     index = built(kind, items=0)
     assert (index.kind, len(index)) == ("flat", 0)
     assert index.search(HELD_OUT, 10)[0].shape == (100, 0)
+
+
+@pytest.mark.parametrize("queries", [ITEMS[:0], np.zeros((3, ITEMS.shape[1]), dtype=np.float32)])
+def test_where_nobody_is_there_to_choose_an_effort_with_the_search_is_exact(queries):
+    settings = shop.settings(index={"kind": "hnsw"})
+    index = build_index(np.arange(len(ITEMS)).astype(str), ITEMS, settings, lambda: queries)
+    assert index.kind == "flat"
+    assert index.search(HELD_OUT, 1)[0][:, 0].tolist() == (HELD_OUT @ ITEMS.T).argmax(axis=1).tolist()

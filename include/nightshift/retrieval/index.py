@@ -89,7 +89,7 @@ def build_index(
 
     The effort is raised until recall@100 is `index.target_recall` for queries of each sort. Where no effort is enough,
     a kind that is more exact follows, as far as the settings allow; else the last is returned, and a gate has to
-    decide.
+    decide. Where there is no query to choose an effort with, the search is exact.
 
     Args:
         queries: of each sort: gives the vectors that the effort is chosen with; not asked for an exact index.
@@ -101,7 +101,10 @@ def build_index(
         index = ItemIndex(on_gpu(KINDS[kind].build(vectors, settings.seed)), item_ids, kind)
         if not index.efforts:
             break
-        truths = truths or [Truth.of(asked(), vectors) for asked in queries]
+        truths = truths or [Truth.of(asked, vectors) for asked in (of() for of in queries) if asked.any()]
+        if not truths:
+            log.info("index: flat, since there is nobody to choose an effort with")
+            return ItemIndex(on_gpu(KINDS["flat"].build(vectors, settings.seed)), item_ids, "flat")
         index, recall = tuned(index, truths, target)
         if recall >= target:
             break
