@@ -244,7 +244,7 @@ class Index(Section):
     """Kinds, and the figures behind these numbers: docs/performance.md, Searching the index."""
 
     kind: Literal["auto", "flat", "hnsw", "ivf_pq"] = "auto"  # auto: by the number of items; flat is exact
-    exact_up_to: PositiveInt = 50_000  # items; of more, auto takes hnsw
+    exact_up_to: PositiveInt = 150_000  # items; of more, auto takes hnsw
     graph_up_to: PositiveInt = 500_000  # items; of more, auto takes ivf_pq: a graph is built by one thread
     fallback_up_to: PositiveInt = 1_000_000  # items; a kind that misses target_recall gives way to flat up to so many
     target_recall: Share = 0.98  # recall@100 that the search is made thorough enough for, by some users and items
