@@ -109,7 +109,8 @@ def test_every_model_is_tested_on_the_same_users(night):
 
 def test_what_each_rule_costs_ends_where_the_lists_are(night):
     trained = night.read_json("train")
-    assert [step["rule"].split(":")[0] for step in trained["rules_cost"]] == ["scores", "cap", "freshness", "diversity"]
+    rules = ["scores", "banned", "cap", "freshness", "diversity"]
+    assert [step["rule"].split(":")[0] for step in trained["rules_cost"]] == rules
     assert trained["rules_cost"][-1]["ndcg"] == pytest.approx(trained["metrics"]["two_stage_reranked"]["ndcg"])
 
 
