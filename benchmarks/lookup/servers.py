@@ -59,7 +59,7 @@ class Server:
         return int(text.partition("VmHWM:")[2].split()[0]) / 1024
 
     def shared_mib(self) -> float:
-        """What all processes of the server hold; what they share is counted once."""
+        """What all processes of the server hold; of what they share with others, their part."""
         files = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in (self.pid, *self.workers))
         return sum(int(text.partition("\nPss:")[2].split()[0]) for text in files) / 1024
 

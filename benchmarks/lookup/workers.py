@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
         }
         found = interleaved(args.repeats, peaks)
         rows = [row(count, server, found) for count, server in servers.items()]
-    report("workers", rows, vars(args), args.out, found)
+        together = sum(server.shared_mib() for server in servers.values())
+    report("workers", rows, vars(args), args.out, {"together_mib": together, "peaks": found})
+    print(f"\nall of these processes together hold {together:,.0f} MiB, what they share counted once")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -70,7 +72,6 @@ def row(count: int, server: Server, found: dict[str, list[dict[str, float]]]) ->
         "cores in use by them": f"{median([rate * us / 1e6 for rate, us in zip(rates, cpu, strict=True)]):.2f}",
         "mapped shards of one, MiB": round(memory["shards"]),
         "own of one, MiB": round(memory["own"]),
-        "all processes, shared pages once, MiB": round(server.shared_mib()),
     }
 
 
