@@ -95,7 +95,7 @@ def writing(folder: Path, rounds: int) -> dict[str, float]:
     answer = b"[" + b",".join(b'{"item_id":"%d","title":"%s"}' % (n, b"word " * 25) for n in range(20)) + b"]"
     found = {}
     for name, items in (("write, a number of items", 20), ("write, an answer of 3 KB", answer)):
-        rows = [(user, assigner.assign(user, "home"), RUN, items, NOW, user, None) for user in USERS * 10]
+        rows = [(assigner.assign(user, "home"), RUN, None, user, items, NOW, user) for user in USERS * 10]
         best = float("inf")
         for number in range(rounds):
             started = time.process_time_ns()

@@ -90,7 +90,7 @@ def test_every_list_that_was_shown_is_in_a_file_with_the_run_and_the_propensity(
     folder: Path, answers: dict[str, httpx.Response]
 ) -> None:
     (file,) = (folder / "exposures/pending").glob("*/*.parquet")
-    rows = pq.read_table(file).to_pylist()
+    rows = sorted(pq.read_table(file).to_pylist(), key=lambda row: row["shown_at"])
     assert [row["user_id"] for row in rows if not row["overridden"]] == USERS
     for row in rows[: len(USERS)]:
         answer = answers[row["user_id"]]

@@ -13,6 +13,8 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,16 +50,20 @@ SCHEMA = pa.schema(
 )
 
 
+ALIKE = ["surface", "channel", "list_run"]  # columns whose values are few
+Shared = tuple[Any, ...]  # the first three fields of an exposure, which many have alike
+
+
 class Exposure(NamedTuple):
     """One list that was shown. `items`: how many of the run's own list for the user, else the answer's, as JSON."""
 
-    user_id: str
     assignment: Assignment
     run: str
+    channel: str | None  # that was answered from, where it is not the assignment's
+    user_id: str
     items: int | bytes
     at: float  # seconds since 1970
     request_id: str | None = None
-    channel: str | None = None  # that was answered from, where it is not the assignment's
 
 
 @dataclass(frozen=True)
@@ -75,34 +81,46 @@ class File:
 
 
 def batch_of(rows: Sequence[tuple[Any, ...]], writer: str, first: int) -> pa.RecordBatch:
-    """Rows, each as an `Exposure` has its fields, as columns.
+    """Rows, each as an `Exposure` has its fields, as columns; those of one assignment and run stand together.
 
     Args:
         writer: who wrote them, and `first`, the number of the first: together they make the exposures' ids.
     """
-    users, assignments, runs, items, times, request_ids, channels = zip(*rows, strict=True)
-    taking_part = {id(one): _taking_part(one) for one in set(assignments)}  # a few, that all rows share
-    values = [
-        [f"{writer}-{number}" for number in range(first, first + len(rows))],
-        [round(at * 1e6) for at in times],
-        users,
-        [one.surface for one in assignments],
-        [channel or one.channel for channel, one in zip(channels, assignments, strict=True)],
-        runs,
-        [taking_part[id(one)] for one in assignments],
-        [one.holdouts for one in assignments],
-        [one.overridden for one in assignments],
-        [one if type(one) is int else None for one in items],
-        [one if type(one) is bytes else None for one in items],
-        request_ids,
-    ]
-    columns = [column(of, field.type) for of, field in zip(values, SCHEMA, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    groups: dict[Shared, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        groups.setdefault(row[:3], []).append(row)
+    _, _, _, users, items, times, request_ids = zip(*chain.from_iterable(groups.values()), strict=True)
+    own: dict[str, list[Any] | tuple[Any, ...]] = {
+        "exposure_id": [f"{writer}-{number}" for number in range(first, first + len(rows))],
+        "shown_at": [round(at * 1e6) for at in times],
+        "user_id": users,
+        "shown": [one if type(one) is int else None for one in items],
+        "answer": [one if type(one) is bytes else None for one in items],
+        "request_id": request_ids,
+    }
+    columns = {name: column(values, SCHEMA.field(name).type) for name, values in own.items()}
+    parts = [repeated(shared, len(of)) for shared, of in groups.items()]
+    columns |= {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
-def _taking_part(assignment: Assignment) -> list[tuple[str, str, float | None]]:
-    """Its experiments, with variant and propensity."""
-    return [(name, variant, assignment.propensities.get(name)) for name, variant in assignment.variants.items()]
+def repeated(shared: Shared, count: int) -> dict[str, pa.Array]:
+    """The columns that say the same of so many exposures, by their names."""
+    return {name: values[:count] for name, values in _repeated(shared, 1 << (count - 1).bit_length()).items()}
+
+
+@lru_cache(maxsize=512)
+def _repeated(shared: Shared, count: int) -> dict[str, pa.Array]:
+    assignment, run, channel = shared
+    said = {
+        "surface": assignment.surface,
+        "channel": channel or assignment.channel,
+        "list_run": run,
+        "experiments": [(name, of, assignment.propensities.get(name)) for name, of in assignment.variants.items()],
+        "holdouts": assignment.holdouts,
+        "overridden": assignment.overridden,
+    }
+    return {name: column([value] * count, SCHEMA.field(name).type) for name, value in said.items()}
 
 
 def write(pending: Path, batches: Sequence[pa.RecordBatch], writer: str, number: int, dropped: int) -> Path:
@@ -115,7 +133,7 @@ def write(pending: Path, batches: Sequence[pa.RecordBatch], writer: str, number:
     target = folder / f"{first:{TIME}}-{last:{TIME}}-{writer}-{number:06}.parquet"
     partial = target.with_name(f".{target.name}.partial")
     try:
-        pq.write_table(table, partial, compression="lz4", write_statistics=False)
+        pq.write_table(table, partial, compression="lz4", write_statistics=False, use_dictionary=ALIKE)
         _flush(partial)
         partial.rename(target)
     finally:

@@ -78,7 +78,7 @@ class ExposureLog:
         if assignment.enrolled or self._everyone:
             waiting = self._waiting
             if len(waiting) < self._room:
-                waiting.append((user_id, assignment, run, items, at, request_id, channel))
+                waiting.append((assignment, run, channel, user_id, items, at, request_id))
             else:
                 self.dropped += 1
 
