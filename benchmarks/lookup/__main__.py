@@ -4,10 +4,11 @@
     python -m benchmarks.lookup --work var/lookup --out var/figures --swaps 1000
 
 The service as it is by default, the service with everything on (API keys and rates, the access log, an experiment whose
-variants read two runs, its exposures), and the bare server run on one core, the load on another, in turns. Requests a
-second are those of the peak, processor time is all that the worker used, the kernel's part included; latencies are at
-70% of the peak, and with everything on at that rate while runs are swapped. `--work` keeps the published runs for the
-next time.
+variants read two runs, its exposures), and the yardstick, the same server with every user's answer in a dictionary, run
+on one core, the load on another, in turns; beside them the server with one answer for everybody, which asks nothing of
+memory. Requests a second are those of the peak, processor time is all that the worker used, the kernel's part included;
+latencies are at 70% of the peak, and with everything on at that rate while runs are swapped. `--work` keeps the
+published runs for the next time; the yardstick holds a million users' answers in 4 GB.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import httpx
 import yaml
 
-from benchmarks.lookup.load import KEY_HEADER, Load, Loaded, load, loader
+from benchmarks.lookup.load import Load, Loaded, load, loader
 from benchmarks.lookup.planted import Size, plant
 from benchmarks.lookup.servers import Server, bare, service
 from benchmarks.measure import interleaved, median, report, say, spread
@@ -42,7 +43,7 @@ from nightshift.serving.guard.keys import hash_of, new_key
 CHALLENGER = "challenger"
 DATE = dt.date(2026, 3, 1)
 SHARE = 0.7  # of the peak, at which latencies are taken
-BARE, PLAIN, ALL_ON = "bare server", "lookup service", "with everything on"
+ONE, BARE, PLAIN, ALL_ON = "one answer", "same bytes from memory", "lookup service", "with everything on"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -60,10 +61,10 @@ def main(argv: list[str] | None = None) -> None:
         with service(config, home, server_cores) as plain:
             ready["again"] = plain.ready_seconds
             with service(all_on, home, server_cores) as ours:
-                as_asked = {"accept-encoding": "identity", KEY_HEADER: key}
-                answer = httpx.get(f"{ours.url}/v1/users/u1/recommendations", headers=as_asked)
-                with bare(answer, home, server_cores) as theirs:
-                    turns = {BARE: theirs, PLAIN: plain, ALL_ON: ours}
+                answer = httpx.get(f"{plain.url}/v1/users/u0/recommendations", headers={"accept-encoding": "identity"})
+                each = ("--address", storage.address, "--users", str(args.users))
+                with bare(answer, home, server_cores) as one, bare(answer, home, server_cores, *each) as theirs:
+                    turns = {ONE: one, BARE: theirs, PLAIN: plain, ALL_ON: ours}
                     what = replace(what, key=key)
                     peak = {name: peak_of(server, what, args.seconds, load_cores) for name, server in turns.items()}
                     found = interleaved(args.repeats, peak)
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
         "answer_bytes": len(answer.content),
         "ready_seconds": ready,
         "memory_mib": memory,
-        "ratio": {name: ratios(found[BARE], found[name]) for name in (PLAIN, ALL_ON)},
+        "ratio": {name: {of: ratios(found[of], found[name]) for of in (BARE, ONE)} for name in (PLAIN, ALL_ON)},
         **swaps,
     }
     rows = [row(name, found, calm[name]) for name in found]
@@ -232,7 +233,7 @@ def row(name: str, found: dict[str, list[dict[str, float]]], calm: Loaded) -> di
 
 
 def ratios(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Of the service to the bare server, pair by pair: requests a second, and what its processor time allows."""
+    """Of the service to a yardstick, pair by pair: requests a second, and what its processor time allows."""
     pairs = list(zip(theirs, ours, strict=True))
     return {
         "requests": [ours["rate"] / bare["rate"] for bare, ours in pairs],
@@ -243,9 +244,10 @@ def ratios(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> dict
 def explain(told: dict[str, Any]) -> None:
     ready = told["ready_seconds"]
     print(f"\nload by {told['loader']}; {told['answer_bytes']:,} bytes an answer")
-    for name, ratio in told["ratio"].items():
-        print(f"{name}: of the bare server's requests/s {spread(ratio['requests'])}")
-        print(f"{' ' * len(name)}  and by processor time a request {spread(ratio['processor'])}")
+    for name, beside in told["ratio"].items():
+        for of, ratio in beside.items():
+            by_time = f"by processor time a request {spread(ratio['processor'])}"
+            print(f"{name}: of the requests/s of {of} {spread(ratio['requests'])}, {by_time}")
     print(f"ready {ready['first']:.2f} s after the first start, {ready['again']:.2f} s after the next")
     for name, memory in told["memory_mib"].items():
         print(f"{name}: {memory['own']:.0f} MiB of its own, beside {memory['shards']:.0f} MiB of mapped shards")

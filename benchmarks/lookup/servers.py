@@ -79,14 +79,18 @@ def service(settings: Path, home: Path, cores: set[int], workers: int = 1) -> It
 
 
 @contextmanager
-def bare(answer: httpx.Response, home: Path, cores: set[int]) -> Iterator[Server]:
-    """The yardstick, returning this answer to whatever is asked."""
+def bare(answer: httpx.Response, home: Path, cores: set[int], *of_each: str) -> Iterator[Server]:
+    """A yardstick, returning this answer of u0 to whatever is asked.
+
+    Args:
+        of_each: options by which it returns each user's own instead: see `benchmarks.lookup.bare`.
+    """
     headers = [pair for pair in answer.headers.multi_items() if pair[0] not in OF_THE_SERVER]
-    file = home / "answer.json"
-    file.write_text(json.dumps({"headers": headers, "body": answer.text}), encoding="utf-8")
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.lookup.bare", "--port", str(port), "--answer", str(file)]
-    with _running(command, home, cores, port) as server:
+    file = home / f"answer-{port}.json"
+    file.write_text(json.dumps({"headers": headers, "body": answer.text}), encoding="utf-8")
+    asked = ["--port", str(port), "--answer", str(file), *of_each]
+    with _running([sys.executable, "-m", "benchmarks.lookup.bare", *asked], home, cores, port) as server:
         yield server
 
 
