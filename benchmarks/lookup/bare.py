@@ -4,7 +4,7 @@
     python -m benchmarks.lookup.bare --port 8099 --answer answer.json --address file:///published --users 1000000
 
 `answer.json` holds the headers, as pairs, and the body, as text, of the service's answer for the user u0. It is
-returned to whatever is asked; with --address each user gets their own, of the run that is live there, from a dictionary.
+returned to whatever is asked; with --address each user gets their own, of the run that is live there, out of a dict.
 """
 
 from __future__ import annotations
