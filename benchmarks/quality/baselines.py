@@ -1,6 +1,6 @@
 """What a model has to be better than: popularity, neighbours, and the closed forms of the literature.
 
-Each is fitted by `fit(train, seed)` and answers `scores(users)`; see `nightshift.models.held_out`.
+Each is fitted by `fit(train, seed)` and answers `scores(users)`; see `benchmarks.quality.held_out`.
 """
 
 from __future__ import annotations

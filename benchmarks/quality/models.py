@@ -11,8 +11,8 @@ import torch
 from scipy import sparse
 
 from benchmarks.quality import baselines, peers
+from benchmarks.quality.shape_search import choose_shape
 from nightshift.config import settings
-from nightshift.models.filter_search import choose_shape
 from nightshift.models.graph_filter import GraphFilter, Shape, fit_filter
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.data import load_split
+from benchmarks.quality.held_out import foretold
 from benchmarks.quality.models import MODELS
 from benchmarks.quality.peers import NotHereError
-from nightshift.models.held_out import foretold
 
 K = 20
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy import sparse
 
+from benchmarks.quality.held_out import foretold, hide
+from benchmarks.quality.shape_search import choose_shape
 from nightshift.models import graph_filter
-from nightshift.models.filter_search import choose_shape
 from nightshift.models.graph_filter import Shape, directions, fit_filter, room_for
-from nightshift.models.held_out import foretold, hide
 
 SMALL = Shape(dimension=8)
 
@@ -73,7 +73,7 @@ def test_an_item_and_a_user_without_anything_get_numbers(groups: sparse.csr_arra
 
 
 def test_a_search_betters_a_bad_start_within_its_trials(groups: sparse.csr_array, caplog) -> None:
-    caplog.set_level("INFO", logger="nightshift.models")
+    caplog.set_level("INFO", logger="benchmarks.quality")
     bad = Shape(dimension=16, slope=-1.0, popularity=1.5)
     chosen = choose_shape(groups, seed=1, start=bad, trials=15)
     trials = [float(record.args[1]) for record in caplog.records]

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from benchmarks.quality.held_out import foretold, hide
 from nightshift.models.graph_filter import Directions, Shape, directions, shaped
-from nightshift.models.held_out import foretold, hide
 
-log = logging.getLogger("nightshift.models")
+log = logging.getLogger("benchmarks.quality")
 
 STEPS: dict[str, float] = {
     "user_degree": 0.1,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from nightshift.models.held_out import foretold, hide
+from benchmarks.quality.held_out import foretold, hide
 
 
 def matrix(*rows: list[int]) -> sparse.csr_array:
