@@ -59,16 +59,17 @@ class ItemItem:
 
 @dataclass(frozen=True)
 class Ease:
-    """Steck (2019), Embarrassingly shallow autoencoders for sparse data, arXiv:1905.03375. Needs 8 bytes × items²."""
+    """Steck (2019), Embarrassingly shallow autoencoders for sparse data, arXiv:1905.03375. Needs 4 bytes × items²."""
 
     train: Matrix
     weights: torch.Tensor
 
     @classmethod
     def fit(cls, train: Matrix, seed: int, penalty: float = 200.0) -> Ease:
-        gram = torch.from_numpy((train.T @ train).toarray().astype(np.float32))
+        gram = torch.from_numpy((train.T @ train).astype(np.float32).toarray())
         gram.diagonal().add_(penalty)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        factor = torch.linalg.cholesky(gram, out=gram)
+        inverse = torch.cholesky_inverse(factor, out=factor)
         inverse.div_(-inverse.diagonal().clone())
         inverse.fill_diagonal_(0)
         return cls(train, inverse)
