@@ -102,6 +102,7 @@ CASES = {
     "a key holds UTF-8 that was read as Latin-1": Case(
         lines(line("9", "zoë".encode().decode("latin-1"), "A", "01 09:00"))
     ),
+    "a key holds NUL, as by a text of fixed width": Case(lines(line("9", "eve", "A\0", "01 09:00"))),
     "an attribute holds garbled text": Case(lines(line("9", "zoë", "A", "01 09:00").replace("Thing A", "CafÃ©"))),
     "the header is not UTF-8": Case(content(HEADER.replace("land", "länd").encode("latin-1") + b"\n")),
     "a file of 0 bytes": Case(content(b"")),

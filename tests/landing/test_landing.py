@@ -59,6 +59,29 @@ def test_every_row_is_kept_quarantined_with_its_reason_or_a_known_duplicate(shop
     assert events.loc["14", "event_date"] == june(1), "the business day is the shop's own"
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_id_with_nul_is_quarantined_and_never_taken_for_the_id_without(
+    tmp_path: Path, warm_engine: Engine, kind: str
+) -> None:
+    shop = Shop(tmp_path, warm_engine, {"format": kind, "address": "days/{run_date}." + kind})
+    sound = [ANN, line("1", "ann", "A", "01 09:01"), line("1", "ann", "A", "01 09:02")]
+    nul = [
+        line("1", "ann\0", "A", "01 11:00"),
+        line("1", "ann", "A\0", "01 12:00"),
+        line("1", "a\0nn", "A", "01 13:00"),
+    ]
+    rows = [*sound, *nul]
+    file = shop.deliver(1, rows)
+    if kind == "parquet":
+        pd.DataFrame([dict(zip(HEADER.split(","), row.split(","), strict=True)) for row in rows]).to_parquet(file)
+    told = shop.land(1)
+    assert (told["rows_in"], told["kept"], told["quarantined"]) == (6, 3, 3)
+    refused = {reason: found["rows"] for reason, found in told["refused"].items()}
+    assert refused == {"user_id holds garbled text": 2, "item_id holds garbled text": 1}
+    assert set(shop.lake.pandas("events")["user_id"]) == {"ann"}
+    assert shop.kept() == [("2011-06-01", "1", "A")] * 3
+
+
 def test_the_same_day_again_gives_the_same_table(shop: Shop) -> None:
     shop.deliver(1, [ANN, BOB, ANN])
     shop.land(1)
