@@ -4,8 +4,8 @@
 
 Leaves lists/: `lists` a user, `popular` for a user who is not known, `segments` for one of whom only an attribute is,
 `similar` an item, the `items`, and `histories`, what each user bought last; all as .parquet.
-Users go through in blocks (`inference.block_users`), by as many processes as there are cores; a run that was killed
-goes on at the block where it was.
+Users go through in blocks (`inference.block_users`), by as many processes as there are cores, or by one where there is
+a GPU; a run that was killed goes on at the block where it was.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from nightshift.models.attributes import text_columns
 from nightshift.models.baselines import RecentPopularity
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import Recommender
+from nightshift.models.two_tower import best_device
 from nightshift.monitoring import reference
 from nightshift.ranking.batch import Batch, Maker, folder_for, join
 from nightshift.ranking.loading import load_recommender
@@ -41,6 +42,7 @@ from nightshift.ranking.rerank import Reranked, Rules
 from nightshift.ranking.segments import segment_lists, summed, votes_of
 from nightshift.ranking.similar import SIMILAR_BY, similar_items
 from nightshift.ranking.two_stage import TwoStage
+from nightshift.retrieval.devices import gpus
 from nightshift.retrieval.files import load_index, save_index
 from nightshift.retrieval.gate import gated_index
 from nightshift.runs import Night, code_version
@@ -63,7 +65,7 @@ def infer(night: Night) -> dict[str, Any]:
     rules = settings.lists
     segments = segments_of(blocks.lake, night.run_date, tables, rules.segment_users, rules.segment_values)
     make = partial(maker, night.home / served["folder"], served["kind"], settings, indexes, segments)
-    parts = Batch(blocks, work, make, BY_BLOCK).run(settings.inference.processes)
+    parts = Batch(blocks, work, make, BY_BLOCK).run(at_once(served["kind"], settings))
     folder = night.fresh_folder("lists")
     for name in OF_USERS:
         join(parts[name], folder / f"{name}.parquet")
@@ -108,6 +110,12 @@ def index_champion(model: Path, kind: str, settings: Settings, snapshot: Snapsho
         index, figures = gated_index(source, embedding, coded, settings, of_items=source == SIMILAR_BY)
         save_index(index, folder / source, {"recall": figures["recall"]})
     return folder
+
+
+def at_once(kind: str, settings: Settings) -> int:
+    """How many processes share the blocks, as `Batch.run` takes it: one on a GPU, of which each would hold a part."""
+    on_gpu = kind == TwoStage.kind and (best_device().type == "cuda" or gpus() > 0)
+    return settings.inference.processes or int(on_gpu)
 
 
 def model_of(folder: Path, kind: str, settings: Settings, indexes: Path) -> Recommender:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from jobs import infer as job
 from jobs.build_index import build_index
@@ -99,6 +101,27 @@ def test_several_processes_make_the_same_bytes(night: Night) -> None:
     one = digest(night)
     infer(in_blocks(night, processes=2))
     assert digest(night) == one
+
+
+@pytest.mark.parametrize("gpu", ["of the model", "of the index", None])
+def test_on_a_gpu_one_process_makes_all_blocks_unless_more_are_asked_for(
+    night: Night, monkeypatch: pytest.MonkeyPatch, gpu: str | None
+) -> None:
+    class SeveralError(Exception):
+        pass
+
+    def several(*arguments: object) -> None:
+        raise SeveralError
+
+    monkeypatch.setattr(batch, "ProcessPoolExecutor", several)
+    monkeypatch.setattr(batch, "cores", lambda: 2)
+    monkeypatch.setattr(job, "best_device", lambda: torch.device("cuda" if gpu == "of the model" else "cpu"))
+    monkeypatch.setattr(job, "gpus", lambda: int(gpu == "of the index"))
+    with nullcontext() if gpu else pytest.raises(SeveralError):
+        assert infer(in_blocks(night, processes=0))["blocks"] == 3
+    with pytest.raises(SeveralError):
+        infer(in_blocks(night, processes=2))
+    assert job.at_once("repeat", night.settings) == 0, "a baseline needs no GPU"
 
 
 def test_a_step_that_died_goes_on_at_its_block_and_one_of_other_settings_begins_anew(

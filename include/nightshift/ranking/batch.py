@@ -1,4 +1,4 @@
-"""The lists of all users, block by block: in bounded memory, by as many processes as there are cores, and resumable.
+"""The lists of all users, block by block: in bounded memory, by one process or several, and resumable.
 
 A block's lists, and whatever else is made of it, are files of their own until all are there, so that a step that was
 killed goes on where it was. The files go by what they were made from: another model, other features, other settings or
