@@ -20,6 +20,7 @@ from tests import shop
 
 AS_OF = shop.RANKER_CUTOFF
 QUICK = {"epochs": 1, "refresh_epochs": 1, "validation_days": 0}
+STOPPED = {"epochs": 2, "refresh_epochs": 1, "validation_days": 14}
 
 
 @functools.cache
@@ -72,6 +73,7 @@ def test_no_model_that_has_seen_later_days_or_comes_of_too_long_a_chain(behind, 
         ({}, {"dimension": 8}, "two_tower.dimension was 16, is 8"),
         ({}, {"title_buckets": 64}, "two_tower.title_buckets was 256, is 64"),
         ({"seed": 77}, {}, "seed was 77, is "),
+        ({"judged_at": 5}, {}, "evaluation.k was 5, is 10"),
         ({"settings": {}}, {}, "two_tower.accumulate was None, is 1"),
         ({"encoding": "another"}, {}, "reads words, numbers or ages in another way"),
         ({"lineage": "others"}, {}, "have been corrected or erased since, or features are defined otherwise"),
@@ -80,6 +82,18 @@ def test_no_model_that_has_seen_later_days_or_comes_of_too_long_a_chain(behind, 
 )
 def test_what_was_learnt_otherwise_is_refused_and_it_is_said_why(about, two_tower, told):
     assert told in str(against(start(**about), **two_tower))
+
+
+def test_how_long_a_list_is_judged_at_decides_what_a_first_fit_learns_so_a_model_says_it():
+    long, short = (
+        fit(shop.snapshots()[0], shop.interactions(), shop.settings(two_tower=STOPPED, evaluation={"k": k}))[0]
+        for k in (10, 1)
+    )
+    assert long.about["validation"] != short.about["validation"]
+    assert (long.about["judged_at"], short.about["judged_at"]) == (10, 1)
+    assert misfit(short, AS_OF, short.about["lineage"], shop.settings(two_tower=STOPPED, evaluation={"k": 10})) == (
+        "it was fitted with other settings: evaluation.k was 1, is 10"
+    )
 
 
 def test_words_that_fall_into_other_buckets_are_another_encoding(monkeypatch):

@@ -123,6 +123,7 @@ class _Fit:
             "context_items": self.length,
             "history_half_life_days": config.history_half_life_days,
             "settings": config.model_dump(mode="json"),
+            "judged_at": self.settings.evaluation.k,
             "seed": self.settings.seed,
             "processes": processes.count(),
             "made_by": {"code": code_version(), "torch": torch.__version__.split("+")[0]},

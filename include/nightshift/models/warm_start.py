@@ -66,5 +66,6 @@ def _changed(about: dict[str, Any], settings: Settings) -> list[str]:
     now = settings.two_tower.model_dump(mode="json", exclude=SHAPE_NO_WEIGHT)
     was = {name: value for name, value in about["settings"].items() if name not in SHAPE_NO_WEIGHT}
     both = [(f"two_tower.{name}", was.get(name), now.get(name)) for name in sorted(was.keys() | now.keys())]
+    both.append(("evaluation.k", about.get("judged_at"), settings.evaluation.k))  # what a first fit is stopped by
     both.append(("seed", about["seed"], settings.seed))
     return [f"{name} was {before}, is {after}" for name, before, after in both if before != after]
