@@ -13,17 +13,25 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from nightshift.config import load
 from nightshift.features.definitions import all_features
 from nightshift.features.lineage import LINEAGE
+from nightshift.registry.tracking import Tracking
+from nightshift.runs import open_night
 from nightshift.runs.steps import STEPS
+from scripts.services import airflow_client
 from tests.chain.small_shop import ROOT, RUN_DATE, Shop, make_shop, write_day
+
+SEARCH = "/dags/hyperparameter_search"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,41 @@ def through_airflow(shop: Shop) -> str:
     done = subprocess.run(command, cwd=ROOT, env=shop.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
+
+
+@dataclass(frozen=True)
+class Up:
+    """What `make up` has started, by its ports (Airflow, MLflow, lookup service), and what it said."""
+
+    ports: Sequence[int]
+    environment: Mapping[str, str]
+    said: Sequence[str]
+
+
+@pytest.fixture(scope="module")
+def up(shop: Shop, through_airflow: str) -> Iterator[Up]:
+    """`make up` on free ports, until the last test of this file; it ends well, and all that it started with it."""
+    ports = free_ports(3)
+    settings = yaml.safe_load(shop.config.read_text())
+    few_users = {"evaluation": settings["evaluation"] | {"min_users": 5}}  # a search has part of them
+    shop.config.write_text(yaml.safe_dump(settings | few_users | {"serving": {"port": ports[2]}}))
+    environment = shop.environment | {"AIRFLOW__API__PORT": str(ports[0]), "NIGHTSHIFT_MLFLOW_PORT": str(ports[1])}
+    process = subprocess.Popen(
+        ["make", "up"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        yield Up(ports, environment, said)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    assert "Stopped." in rest
+    assert not still_listening(ports)
 
 
 def test_a_night_runs_through_airflow_and_says_what_came_of_it(shop: Shop, through_airflow: str) -> None:
@@ -121,51 +164,59 @@ def test_airflow_backfills_exactly_the_days_that_are_named(shop: Shop, through_a
     assert sorted(set(days)) == [f"2011-11-0{n}" for n in range(1, 8)]
 
 
-def test_everything_in_the_readme_can_be_typed_as_it_stands(shop: Shop, through_airflow: str) -> None:
-    """`make up` on free ports; then the README's commands, except those that other tests run, against it."""
+def test_a_search_that_is_triggered_in_airflow_tells_its_trials_and_triggered_again_goes_on(
+    shop: Shop, up: Up, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(shop.home / "airflow"))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"http://127.0.0.1:{up.ports[0]}")
+    with airflow_client() as airflow:
+        airflow.patch(SEARCH, json={"is_paused": False}).raise_for_status()
+        first, said = searched(airflow, trials=1)
+        again, _ = searched(airflow, trials=2)
+    assert "search: 1/ranker/1: complete" in said, "the task's log tells how far it is"
+    assert (first["trials"], again["trials"]) == (1, 2)
+    assert {first[key] == again[key] for key in ("search", "mlflow_run", "base")} == {True}
+    tracking = Tracking(open_night(load(shop.config), RUN_DATE, home=shop.home))
+    found = f"tags.`mlflow.parentRunId` = '{first['mlflow_run']}'"
+    trials = tracking.client.search_runs([tracking.experiment()], found)
+    assert {trial.data.tags["nightshift.trial"] for trial in trials} == {"base", "1/ranker/1", "1/ranker/2"}
+    assert len(trials) == 3, "the first trial was not made again"
+
+
+def searched(airflow: httpx.Client, trials: int) -> tuple[dict[str, Any], str]:
+    """Trigger a search, as the form does, and wait for its end. Returns its summary, and its task's log."""
+    form = {"run_date": str(RUN_DATE), "minutes": 2, "trials": trials}
+    run = airflow.post(f"{SEARCH}/dagRuns", json={"logical_date": None, "conf": form}).json()["dag_run_id"]
+    wait = {"interval": 0.5, "result": "search"}
+    told = json.loads(airflow.get(f"{SEARCH}/dagRuns/{run}/wait", params=wait).text.splitlines()[-1])
+    log = airflow.get(f"{SEARCH}/dagRuns/{run}/taskInstances/search/logs/1").text
+    assert told["state"] == "success", log[-3000:]
+    return told["results"]["search"], log
+
+
+def test_everything_in_the_readme_can_be_typed_as_it_stands(shop: Shop, up: Up) -> None:
+    """The README's commands, except those that other tests run."""
     commands = readme_commands()
-    ports = free_ports(3)
-    environment = shop.environment | {
-        "AIRFLOW__API__PORT": str(ports[0]),
-        "NIGHTSHIFT_MLFLOW_PORT": str(ports[1]),
-    }
-    settings = yaml.safe_load(shop.config.read_text()) | {"serving": {"port": ports[2]}}
-    shop.config.write_text(yaml.safe_dump(settings))
 
     def type_in(command: str) -> str:
-        command = command.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{ports[2]}").replace(
+        command = command.replace("http://127.0.0.1:8090", f"http://127.0.0.1:{up.ports[2]}").replace(
             "curl ", "curl -sSf "
         )
-        done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=up.environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
         return done.stdout
 
-    up = subprocess.Popen(
-        ["make", "up"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert up.stdout is not None
-    told = []
-    try:
-        for line in up.stdout:
-            told.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert any("user " in line and "password " in line for line in told), told
-        curls = [command for command in commands if command.startswith("curl")]
-        answers = [json.loads(type_in(command)) for command in curls if "/v1/items/" not in command]
-        assert all(answer["run_date"] == str(RUN_DATE) for answer in answers)
-        assert len(curls) >= 3
-        item = answers[0]["items"][0]["item_id"]
-        assert json.loads(type_in(f"curl http://127.0.0.1:{ports[2]}/v1/items/{item}/similar?k=3"))["items"]
-        (trigger,) = [command for command in commands if "dags trigger" in command]
-        assert "queued" in type_in(trigger)  # the DAG is paused until somebody switches it on
-        assert "make backfill" in type_in("make help")
-        assert "drift" in type_in("make drift RUN_DATE=" + str(RUN_DATE))
-    finally:
-        os.killpg(up.pid, signal.SIGINT)
-        rest, _ = up.communicate(timeout=60)
-    assert "Stopped." in rest
-    assert not still_listening(ports)
+    assert any("user " in line and "password " in line for line in up.said), up.said
+    curls = [command for command in commands if command.startswith("curl")]
+    answers = [json.loads(type_in(command)) for command in curls if "/v1/items/" not in command]
+    assert all(answer["run_date"] == str(RUN_DATE) for answer in answers)
+    assert len(curls) >= 3
+    item = answers[0]["items"][0]["item_id"]
+    assert json.loads(type_in(f"curl http://127.0.0.1:{up.ports[2]}/v1/items/{item}/similar?k=3"))["items"]
+    (trigger,) = [command for command in commands if "dags trigger" in command]
+    assert "queued" in type_in(trigger)  # the DAG is paused until somebody switches it on
+    assert "make backfill" in type_in("make help")
+    assert "drift" in type_in("make drift RUN_DATE=" + str(RUN_DATE))
 
 
 def test_a_rollback_makes_the_run_before_live_and_leaves_what_it_took_back(shop: Shop, through_airflow: str) -> None:
