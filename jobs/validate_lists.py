@@ -10,46 +10,61 @@ is not promoted and not published, and neither is a file that has changed since.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import duckdb
 import pandas as pd
 
 from jobs import command
 from nightshift.config.settings import CURRENT
 from nightshift.contracts import check
-from nightshift.contracts.figures import Rows
-from nightshift.features.snapshot import load_snapshot
+from nightshift.contracts.figures import Rows, connection
+from nightshift.features.snapshot import view_features
 from nightshift.lake import Lake
+from nightshift.lake.duck import parquet, quoted
 from nightshift.publishing.lists import hashes
 from nightshift.publishing.read import published_before
-from nightshift.ranking.list_audit import audited, held_back
+from nightshift.ranking.list_audit import audit_file, audited, hold
+from nightshift.ranking.list_summary import summarise
 from nightshift.runs import Night
 
 GATE = "validate_lists"
-WHOLE = ("lists", "popular", "segments", "similar")  # that fit into memory; histories are looked at where they lie
+IN_MEMORY = ("popular", "segments", "similar")  # that do not grow with the users
 
 
 def validate_lists(night: Night) -> dict[str, Any]:
-    bounds = night.settings.lists
-    folder = night.folder / "lists"
+    work = night.fresh_folder("audit")
+    try:
+        return audit(night, work)
+    finally:
+        shutil.rmtree(work)
+
+
+def audit(night: Night, work: Path) -> dict[str, Any]:
+    """Hold the lists against the bounds; what does not fit into memory goes through `work`.
+
+    Raises:
+        GateError: they do not keep them.
+    """
+    bounds, folder = night.settings.lists, night.folder / "lists"
     sha256 = hashes(folder)  # before they are read: what changes after this is not published
-    lists, popular, segments, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in WHOLE)
-    versions = night.read_json("build_features")["tables"]
-    snapshot = load_snapshot(Lake(night.home / "lake"), night.run_date, versions)
-    strangers = replace(snapshot, pairs=snapshot.pairs.iloc[:0])
-    sellable = set(snapshot.items.loc[snapshot.items["sellable"], "item_id"]) - bounds.banned
-    known = similar["item_id"].isin(snapshot.items["item_id"])
-    before = published_before(night) if night.channel == CURRENT else None  # a challenger's may be quite other lists
-    held = held_back(snapshot, bounds)
-    summary = summarise(lists, set(snapshot.users["user_id"]), sellable, bounds.size, before, held)
+    popular, segments, similar = (pd.read_parquet(folder / f"{name}.parquet") for name in IN_MEMORY)
+    with connection(work / "spill", night.settings.validation.memory, night.settings.threads) as db:
+        view_features(db, Lake(night.home / "lake"), night.run_date, night.read_json("build_features")["tables"])
+        hold(db, bounds)
+        summary = summarise(db, bounds.size, view_lists(db, night, work))
+        audit_file(db, bounds, work / "lists.parquet")
+        db.execute(f"copy (select user_id from users) to {quoted(work / 'users.parquet')} (format parquet)")
+        items, of_nobody = db.sql("from items").df(), db.sql("from pairs limit 0").df()
+    sellable = set(items.loc[items["sellable"], "item_id"]) - bounds.banned
+    known = similar["item_id"].isin(items["item_id"])
+    of_segments = segments.assign(user_id=segments["attribute"] + ":" + segments["value"])
     rows: dict[str, Rows] = {
-        "lists": audited(lists, snapshot, bounds),
-        "popular": audited(popular.assign(user_id=""), strangers, bounds),
-        "segments": audited(
-            segments.assign(user_id=segments["attribute"] + ":" + segments["value"]), strangers, bounds
-        ),
+        "lists": [work / "lists.parquet"],
+        "popular": audited(popular.assign(user_id=""), items, of_nobody, bounds),
+        "segments": audited(of_segments, items, of_nobody, bounds),
         "histories": [folder / "histories.parquet"],
         "similar": similar.assign(sellable=similar["similar_id"].isin(sellable), known=known),
         "lists_summary": pd.DataFrame([summary]).astype({"overlap": float}),  # NaN: there is nothing to compare with
@@ -59,7 +74,7 @@ def validate_lists(night: Night) -> dict[str, Any]:
         night,
         GATE if night.channel == CURRENT else f"{GATE}.{night.channel}",
         rows,
-        beside={"known_users": snapshot.users[["user_id"]], "known_items": snapshot.items[["item_id"]]},
+        beside={"known_users": [work / "users.parquet"], "known_items": items[["item_id"]]},
         size=bounds.size,
         similar=bounds.similar,
         histories=bounds.histories,
@@ -71,42 +86,19 @@ def validate_lists(night: Night) -> dict[str, Any]:
     return {**summary, "sha256": sha256, **checks.summary()}
 
 
-def summarise(
-    lists: pd.DataFrame,
-    users: set[str],
-    sellable: set[str],
-    size: int,
-    before: pd.DataFrame | None,
-    held: pd.Series | None = None,
-) -> dict[str, Any]:
-    """The figures over all lists that the gate bounds.
+def view_lists(db: duckdb.DuckDBPyConnection, night: Night, cache: Path) -> bool:
+    """Put the night's lists under the name `lists`, and those published before under `before`: whether there are any.
 
-    Args:
-        before: user_id and item_id of the lists published before; None on a first night, whose overlap is not known,
-            and so not bounded. Lists that no user of then has any more have an overlap of 0.
-        held: by user_id, how many of the sellable items the user is not to be offered; None: none.
+    A challenger's are compared with none: they may be quite other lists.
     """
-    by_user = lists.groupby("user_id")["rank"].agg(["count", "max", "min"])
-    held = pd.Series(dtype=np.int64) if held is None else held
-    enough = (len(sellable) - held.reindex(by_user.index, fill_value=0)).clip(upper=size)
-    sated = set(held.index[held >= len(sellable)])
-    overlap: float | None = None
-    compared = 0
-    if before is not None:
-        both = lists[["user_id", "item_id"]].merge(before[["user_id", "item_id"]], on=["user_id", "item_id"])
-        common = sorted(set(by_user.index) & set(before["user_id"]))
-        shared = both.groupby("user_id").size().reindex(common, fill_value=0)
-        compared = len(common)
-        overlap = float((shared / by_user.loc[common, "count"]).mean()) if common else 0.0
-    return {
-        "users": len(by_user),
-        "users_without_list": len(users - set(by_user.index) - sated),
-        "short_lists": int((by_user["count"] < enough).sum()),
-        "lists_with_gaps": int(((by_user["max"] != by_user["count"]) | (by_user["min"] != 1)).sum()),
-        "coverage": len(set(lists["item_id"]) & sellable) / max(len(sellable), 1),
-        "overlap": overlap,
-        "users_compared": compared,
-    }
+    file = quoted(night.folder / "lists" / "lists.parquet")
+    typed = "user_id: user_id::varchar, item_id: item_id::varchar, entry: file_row_number"
+    rows = f"read_parquet({file}, file_row_number = true)"
+    db.execute(f"create view lists as select * exclude (user_id, item_id, file_row_number), {typed} from {rows}")
+    before = published_before(night, cache) if night.channel == CURRENT else None
+    if before:
+        db.execute(f"create view before as from {parquet(before, by_folder=False)}")
+    return before is not None
 
 
 if __name__ == "__main__":

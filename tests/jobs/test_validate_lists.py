@@ -5,17 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
 import jobs.validate_lists
-from jobs.validate_lists import summarise, validate_lists
+from jobs.validate_lists import validate_lists
 from nightshift.config import load
 from nightshift.config.settings import AlreadyBought, Banned, Cap, Exposure, Pinned, Rule
-from nightshift.features.snapshot import Snapshot
 from nightshift.runs import GateError, Night, StepError, open_night
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +41,22 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
     users = pd.DataFrame({"user_id": USERS})
     items = pd.DataFrame({"item_id": ITEMS, "sellable": [True, True, False, True], "brand": ["x", "x", "y", None]})
     pairs = pd.DataFrame({"user_id": ["ann"], "item_id": ["B"], "days_since_last": [3], "mean_gap_days": [None]})
-    snapshot = Snapshot(night.run_date, users, items, pairs, users, items)
-    monkeypatch.setattr(jobs.validate_lists, "load_snapshot", lambda *args, **kwargs: snapshot)
-    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: None)
+    monkeypatch.setattr(jobs.validate_lists, "view_features", lambda db, *lake: known_to(db, users, items, pairs))
+    put_before(monkeypatch, night, None)
     return night
+
+
+def known_to(db: duckdb.DuckDBPyConnection, users: pd.DataFrame, items: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    for name, rows in {"users": users, "items": items, "pairs": pairs}.items():
+        db.register(name, rows)
+
+
+def put_before(monkeypatch: pytest.MonkeyPatch, night: Night, lists: pd.DataFrame | None) -> None:
+    """Publish lists on the day before, or none: in two files, as of two shards."""
+    files = [night.home / f"before-{number}.parquet" for number in range(2)]
+    for number, file in enumerate(files if lists is not None else []):
+        lists[number::2].to_parquet(file, index=False)  # type: ignore[index]
+    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night, cache: None if lists is None else files)
 
 
 def popular_of(items: str) -> pd.DataFrame:
@@ -220,6 +233,21 @@ def test_a_list_is_short_where_more_could_be_offered_to_its_user(night: Night) -
     assert validate_lists(put(night, lists_of(ann="AD", bob="BA")))["short_lists"] == 0
 
 
+@pytest.mark.parametrize("lists", [GOOD, lists_of(ann="A")])
+def test_what_grows_with_the_users_is_not_loaded_and_nothing_is_left_of_it(
+    night: Night, monkeypatch: pytest.MonkeyPatch, lists: pd.DataFrame
+) -> None:
+    loaded, real = [], pd.read_parquet
+    monkeypatch.setattr(pd, "read_parquet", lambda file, **options: loaded.append(file.stem) or real(file, **options))
+    put_before(monkeypatch, night, GOOD)
+    put(night, lists)
+    before = set(night.folder.iterdir())
+    with nullcontext() if lists is GOOD else pytest.raises(GateError):
+        validate_lists(night)
+    assert sorted(loaded) == ["popular", "segments", "similar"]
+    assert {file.suffix for file in set(night.folder.iterdir()) - before} == {".json"}
+
+
 def test_a_file_that_infer_has_not_left_is_named(night: Night) -> None:
     (put(night, GOOD).folder / "lists" / "similar.parquet").unlink()
     with pytest.raises(StepError, match=r"similar\.parquet is not there: run `python -m jobs\.infer`"):
@@ -229,7 +257,7 @@ def test_a_file_that_infer_has_not_left_is_named(night: Night) -> None:
 def test_too_little_coverage_or_overlap_with_the_lists_before_stops_the_night(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: lists_of(ann="XY", bob="XY"))
+    put_before(monkeypatch, night, lists_of(ann="XY", bob="XY"))
     with pytest.raises(GateError, match=r"overlap: .* like 0.0, allowed 0.25 to 1"):
         validate_lists(put(night, lists_of(ann="AB", bob="BA")))
 
@@ -244,7 +272,7 @@ def test_without_lists_before_the_overlap_is_not_asked_and_without_a_common_user
 ) -> None:
     night = within(put(night, lists_of(ann="AB", bob="BA")), 0.1, 0.9)
     assert validate_lists(night)["overlap"] is None
-    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: lists_of(cat="AB", dan="BA"))
+    put_before(monkeypatch, night, lists_of(cat="AB", dan="BA"))
     with pytest.raises(GateError, match=r"overlap: .* like 0.0, allowed 0.1 to 0.9"):
         validate_lists(night)
 
@@ -253,34 +281,9 @@ def test_lists_that_have_not_changed_at_all_stop_the_night_where_that_is_asked(
     night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     night = within(put(night, GOOD), 0.1, 0.9)
-    monkeypatch.setattr(jobs.validate_lists, "published_before", lambda night: GOOD)
+    put_before(monkeypatch, night, GOOD)
     with pytest.raises(GateError, match=r"overlap: .* like 1.0, allowed 0.1 to 0.9"):
         validate_lists(night)
-
-
-def test_the_figures_are_over_all_lists() -> None:
-    lists = lists_of(ann="AB", bob="BC", eve="A")
-    before = lists_of(ann="AX", bob="YZ", gone="AB")
-    told = summarise(lists, {"ann", "bob", "cat"}, {"A", "B", "C", "D"}, 2, before)
-    assert told == {
-        "users": 3,
-        "users_without_list": 1,
-        "short_lists": 1,
-        "lists_with_gaps": 0,
-        "coverage": 0.75,
-        "overlap": 0.25,  # ann's A of two, nothing of bob's; the others have one list only
-        "users_compared": 2,
-    }
-
-
-def test_a_shop_that_sells_less_than_a_list_holds_has_short_lists_only() -> None:
-    assert summarise(lists_of(ann="A"), {"ann"}, {"A"}, 20, None)["short_lists"] == 0
-
-
-def test_who_has_all_that_can_be_sold_needs_no_list() -> None:
-    held = pd.Series({"ann": 2, "bob": 1, "cat": 1})
-    told = summarise(lists_of(bob="A"), {"ann", "bob", "cat"}, {"A", "B"}, 20, None, held)
-    assert (told["users_without_list"], told["short_lists"]) == (1, 0)  # cat could have one
 
 
 def test_faults_in_the_lists_of_segments_and_in_histories_stop_the_night(night: Night) -> None:

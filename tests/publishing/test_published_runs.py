@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import orjson
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -187,13 +188,14 @@ def test_the_lists_before_a_night_are_those_of_the_date_before_that_were_not_rol
     store = settings.store.model_copy(update={"address": address[0], "endpoint": address[1]})
     night = open_night(settings.model_copy(update={"store": store}), day(30), home=tmp_path)
     storage = open_storage(*address)
-    assert published_before(night) is None
+    assert published_before(night, tmp_path / "cache") is None
     publish_live(storage, day(27), "night", mark="a")
     publish_live(storage, day(28), "night", mark="b")
     publish_live(storage, day(29), "bad", mark="c")
     publish_live(storage, day(30), "night", mark="d")
     roll_back(storage, "home", "2011-11-28", NOW)
-    before = published_before(night)
-    assert before is not None
+    files = published_before(night, tmp_path / "cache")
+    assert files
+    before = pd.concat(map(pd.read_parquet, files))
     assert set(before.columns) >= {"user_id", "rank", "item_id"}
     assert set(before["title"].str[-1]) == {"b"}

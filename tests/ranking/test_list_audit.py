@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import duckdb
 import pandas as pd
 import pytest
 
-from nightshift.ranking.list_audit import audited, held_back
+from nightshift.ranking.list_audit import audit_file, audited, hold
 from tests.ranking.shelves import lists, scored, view
 
 CHECKS = ["sellable", "due", "in_place", "within_caps", "exposed"]
@@ -26,7 +27,7 @@ RULES = (
 
 def broken(found: pd.DataFrame, *rules: dict) -> dict[str, list[str]]:
     """Column -> the entries, as user and item, that it is false for."""
-    told = audited(found, SHOWN, lists(*rules))
+    told = audited(found, SHOWN.items, SHOWN.pairs, lists(*rules))
     at = told["user_id"] + " " + told["item_id"]
     return {name: at[~told[name]].tolist() for name in CHECKS if not told[name].all()}
 
@@ -59,15 +60,37 @@ def test_pinned_items_alone_may_be_more_than_a_cap():
     assert broken(scored(["i00", "i01", "i02"]), pinned, cap) == {"within_caps": ["u0 i00", "u0 i01", "u0 i02"]}
 
 
-def test_what_is_held_back_is_counted_where_it_could_be_sold():
+def held(*rules: dict) -> dict[str, int]:
+    """How many pairs of each user are not to be offered."""
+    with duckdb.connect() as db:
+        db.register("items", SHOWN.items)
+        db.register("pairs", SHOWN.pairs)
+        hold(db, lists(*rules))
+        return dict(db.sql("select user_id, count(*) from held group by 1").fetchall())
+
+
+def test_what_is_held_back_is_counted():
     drop = {"rule": "already_bought", "mode": "drop"}
-    assert held_back(SHOWN, lists(drop)).to_dict() == {"u0": 1, "u1": 1}
-    assert held_back(SHOWN, lists({"rule": "banned", "items": ["i04"]}, drop)).empty
-    assert held_back(SHOWN, lists(RULES[1])).to_dict() == {"u0": 1}
-    assert held_back(SHOWN, lists()).empty
+    assert held(drop) == {"u0": 1, "u1": 1}
+    assert held(RULES[1]) == {"u0": 1}
+    assert held() == {}
+
+
+def test_a_file_is_audited_as_a_frame_is(tmp_path):
+    found = scored(["i00", "i01", "i02", "i04"], ["i04", "i00", "i05"], ["i00", "i03"])
+    expected = audited(found, SHOWN.items, SHOWN.pairs, lists(*RULES))
+    with duckdb.connect() as db:
+        db.register("items", SHOWN.items)
+        db.register("pairs", SHOWN.pairs)
+        db.register("lists", found.assign(entry=range(len(found))))
+        hold(db, lists(*RULES))
+        audit_file(db, lists(*RULES), tmp_path / "audited.parquet")
+    told = pd.read_parquet(tmp_path / "audited.parquet").sort_values("entry", ignore_index=True)
+    assert told[["user_id", "item_id", *CHECKS]].equals(expected[["user_id", "item_id", *CHECKS]])
+    assert not told[CHECKS].all().any(), "every check is broken somewhere"
 
 
 def test_rows_stay_as_they_are_and_in_their_order():
     found = scored(["i00", "i01"], ["i04", "i00"]).iloc[::-1]
-    told = audited(found, SHOWN, lists(*RULES))
+    told = audited(found, SHOWN.items, SHOWN.pairs, lists(*RULES))
     pd.testing.assert_frame_equal(told.drop(columns=CHECKS), found)

@@ -167,7 +167,7 @@ def test_no_list_has_less_than_the_rules_let_it_have(asked, size, shown, found):
 def test_the_gate_sees_that_the_rules_are_kept(asked, size, shown, found):
     settings = lists(*asked, size=size)
     listed = rerank(found, shown, settings)
-    told = audited(listed, shown, settings)
+    told = audited(listed, shown.items, shown.pairs, settings)
     assert told[["sellable", "due", "in_place", "within_caps"]].all(axis=None)
     for user, mine in told.groupby("user_id"):
         demands = Demands(user, shown, settings)

@@ -46,6 +46,14 @@ def connection(scratch: Path, memory: str, threads: int) -> Iterator[duckdb.Duck
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def put_beside(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
+    """Put rows under a name, for the suites' columns to look into."""
+    if isinstance(rows, pd.DataFrame):
+        con.register(name, rows)
+    else:
+        con.execute(f"CREATE TEMP VIEW {name} AS FROM {parquet(rows)}")
+
+
 def measure(
     con: duckdb.DuckDBPyConnection, suite: Suite, rows: Rows, parameters: Mapping[str, Any]
 ) -> list[Figures | str]:

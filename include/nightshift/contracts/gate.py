@@ -19,7 +19,7 @@ import pandas as pd
 
 from nightshift.config.settings import Validation
 from nightshift.contracts.expectations import Expectation, Suite, load_suite
-from nightshift.contracts.figures import Figures, Rows, connection, measure
+from nightshift.contracts.figures import Figures, Rows, connection, measure, put_beside
 from nightshift.contracts.learned import Learning, band
 from nightshift.contracts.results import Check, figures_before, record
 from nightshift.contracts.verdict import Verdict, judge
@@ -47,7 +47,7 @@ def check(
     gate: str,
     rows: Mapping[str, Rows],
     *,
-    beside: Mapping[str, pd.DataFrame] | None = None,
+    beside: Mapping[str, Rows] | None = None,
     history: Histories | None = None,
     **parameters: Any,
 ) -> Checks:
@@ -73,8 +73,8 @@ def check(
     found: list[_Found] = []
     scratch = night.folder / f"{gate}-{os.getpid()}.spill"
     with connection(scratch, night.settings.validation.memory, night.settings.threads) as con:
-        for name, frame in (beside or {}).items():
-            con.register(name, frame)
+        for name, others in (beside or {}).items():
+            put_beside(con, name, others)
         for suite, data in rows.items():
             found += _audit(con, night, gate, load_suite(suite), data, parameters, past)
     checks = Checks(sorted((one.check for one in found), key=lambda one: (one.success, one.severity == "warn")))

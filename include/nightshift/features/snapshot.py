@@ -26,6 +26,7 @@ Versions = Mapping[str, int]
 Read = Callable[[str, Sequence[dt.date]], "AbstractContextManager[DuckDBPyConnection]"]
 """Of a table, the partitions of some days: a DuckDB with the view `rows`."""
 
+FEATURES = "columns(lambda name: name not in ('run_date', 'state'))"  # without what only the next night reads
 INTERACTIONS = ["user_id", "item_id", "event_date", "event_time", "basket_id", "run_date"]
 
 
@@ -139,14 +140,39 @@ def partition_rows(
     """A DuckDB with the view `rows`: these days' partitions of a table."""
     import duckdb
 
+    with duckdb.connect() as database:
+        _view(database, "rows", lake, table, days, versions)
+        yield database
+
+
+def view_features(database: DuckDBPyConnection, lake: Lake, as_of: dt.date, versions: Versions | None = None) -> None:
+    """Put the users, items and pairs of `load_snapshot` under these names; they stay in the lake.
+
+    Raises:
+        StepError: there is no state of that day.
+    """
+    chain = chain_of(lake, as_of, versions)
+    _view(database, "users", lake, "user_features", [as_of], versions, FEATURES)
+    _view(database, "items", lake, "item_features", [as_of], versions, FEATURES)
+    _view(database, "rows", lake, "user_item_features", chain, versions)
+    view_pairs(database, chain)
+
+
+def _view(
+    database: DuckDBPyConnection,
+    name: str,
+    lake: Lake,
+    table: str,
+    days: Sequence[dt.date],
+    versions: Versions | None,
+    what: str = "*",
+) -> None:
     version = (versions or {}).get(table)
     files = lake.files(table, [("run_date", "in", list(days))], version)
-    with duckdb.connect() as database:
-        if files:
-            database.execute(f"create view rows as from {parquet(files)}")
-        else:
-            database.register("rows", lake.schema(table, version).empty_table())
-        yield database
+    if files:
+        database.execute(f"create view {name} as select {what} from {parquet(files)}")
+    else:
+        database.register(name, lake.schema(table, version).empty_table())
 
 
 def duckdb_of(feature: Feature) -> str:

@@ -5,12 +5,16 @@ It shares nothing with `rerank` but the settings, so that what is wrong there is
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import duckdb
 import pandas as pd
 import sqlglot
 
 from nightshift.config.settings import AlreadyBought, Cap, Exposure, Lists
-from nightshift.features.snapshot import Snapshot
+from nightshift.lake.duck import quoted
+
+CHECKS = ("sellable", "due", "in_place", "within_caps", "exposed")
 
 HELD = {
     "keep": "select user_id, item_id from pairs where false",
@@ -23,7 +27,6 @@ HELD = {
 """The pairs that are not to be offered, by the mode of the rule."""
 
 OFFERED = """
-create table offered as
 select lists.*, coalesce(lists.item_id in (from allowed), false) as sellable, held.item_id is null as due,
     coalesce(lists.item_id = pinned.item_id, pinned.item_id is null) as in_place
 from lists
@@ -31,12 +34,12 @@ left join held on held.user_id = lists.user_id and held.item_id = lists.item_id
 left join pinned on pinned.user_id = lists.user_id and pinned.place = lists.rank"""
 
 
-def audited(lists: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> pd.DataFrame:
+def audited(lists: pd.DataFrame, items: pd.DataFrame, pairs: pd.DataFrame, settings: Lists) -> pd.DataFrame:
     """The entries with what the gate asks of each.
 
     Args:
         lists: user_id, rank, item_id, and whatever else.
-        snapshot: the features that the lists were made with.
+        items: of the snapshot that the lists were made with; so are the pairs.
 
     Returns:
         `lists` with, as bool: `sellable`, it may be in a list and is not banned; `due`, the user may be offered it
@@ -44,35 +47,29 @@ def audited(lists: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> pd.Data
         are too many in its list; `exposed`, its list has enough members of every group.
     """
     with duckdb.connect() as db:
-        for name in ("items", "pairs"):
-            db.register(name, getattr(snapshot, name))
+        db.register("items", items)
+        db.register("pairs", pairs)
         db.register("lists", lists[["user_id", "rank", "item_id"]].assign(entry=range(len(lists))))
-        _allow(db, settings)
-        _pin(db, settings)
-        db.execute(OFFERED)
-        capped = [_over(db, rule) for rule in settings.of(Cap)]
-        unexposed = [_without(db, rule) for rule in settings.of(Exposure)]
-        within = " and ".join(f"entry not in ({over})" for over in capped) or "true"
-        exposed = " and ".join(f"user_id not in ({without})" for without in unexposed) or "true"
-        found = db.sql(
-            f"select sellable, due, in_place, {within} as within_caps, coalesce({exposed}, false) as exposed "
-            "from offered order by entry"
-        ).df()
+        hold(db, settings)
+        found = db.sql(f"{_asked(db, settings)} order by entry").df()[list(CHECKS)]
     return lists.assign(**{name: found[name].to_numpy(dtype=bool) for name in found})
 
 
-def held_back(snapshot: Snapshot, settings: Lists) -> pd.Series:
-    """How many of the items that may be in a list each user is not to be offered; by user_id, where there are any."""
-    with duckdb.connect() as db:
-        db.register("items", snapshot.items)
-        db.register("pairs", snapshot.pairs)
-        _allow(db, settings)
-        found = db.sql("select user_id, count(*) as n from held where item_id in (from allowed) group by user_id").df()
-    return found.set_index("user_id")["n"]
+def audit_file(db: duckdb.DuckDBPyConnection, settings: Lists, target: Path) -> None:
+    """Write the entries of `lists` with the columns that `audited` adds, in no order.
+
+    Args:
+        db: with the tables of `hold`, and `lists`, of which each row has a number, its `entry`.
+    """
+    db.execute(f"copy ({_asked(db, settings)}) to {quoted(target)} (format parquet)")
 
 
-def _allow(db: duckdb.DuckDBPyConnection, settings: Lists) -> None:
-    """Tables of the allowed items and of the pairs that are held back."""
+def hold(db: duckdb.DuckDBPyConnection, settings: Lists) -> None:
+    """Make tables of what may be in a list, `allowed`, and of which pairs are not to be offered, `held`.
+
+    Args:
+        db: with `items` and `pairs` as a snapshot has them.
+    """
     db.execute(
         "create table allowed as select item_id from items where sellable and not list_contains(?::varchar[], item_id)",
         [sorted(settings.banned)],
@@ -80,6 +77,16 @@ def _allow(db: duckdb.DuckDBPyConnection, settings: Lists) -> None:
     rule = next(iter(settings.of(AlreadyBought)), None)
     query = HELD[rule.mode].format(factor=rule.factor) if rule else HELD["keep"]
     db.execute(f"create table held as {query}")
+
+
+def _asked(db: duckdb.DuckDBPyConnection, settings: Lists) -> str:
+    """A query for all entries with their checks."""
+    _pin(db, settings)
+    capped = [_over(db, rule) for rule in settings.of(Cap)]
+    unexposed = [_without(rule) for rule in settings.of(Exposure)]
+    within = " and ".join(f"entry not in ({over})" for over in capped) or "true"
+    exposed = " and ".join(f"user_id not in ({without})" for without in unexposed) or "true"
+    return f"select *, {within} as within_caps, coalesce({exposed}, false) as exposed from ({OFFERED})"
 
 
 def _pin(db: duckdb.DuckDBPyConnection, settings: Lists) -> None:
@@ -98,22 +105,22 @@ def _pin(db: duckdb.DuckDBPyConnection, settings: Lists) -> None:
 def _over(db: duckdb.DuckDBPyConnection, rule: Cap) -> str:
     """A query for the rows of lists that have too many of a value."""
     if rule.by not in db.table("items").columns:
-        return "select entry from offered where false"
+        return "select entry from lists where false"
     value = '"' + rule.by.replace('"', '""') + '"'
     return f"""
-        select entry from offered join items using (item_id) left join pinned using (user_id, item_id)
+        select entry from lists join items using (item_id) left join pinned using (user_id, item_id)
         where items.{value} is not null
         window same as (partition by user_id, items.{value})
         qualify count(*) over same > greatest({rule.most}, count(place) over same)"""
 
 
-def _without(db: duckdb.DuckDBPyConnection, rule: Exposure) -> str:
+def _without(rule: Exposure) -> str:
     """A query for the users whose lists have fewer of a group than they could."""
     where = sqlglot.transpile(rule.where, read="spark", write="duckdb")[0]
     return f"""
         with members as (select item_id from items where ({where}) intersect from allowed),
         kept as (select user_id, count(*) as n from held join members using (item_id) group by user_id)
-        select user_id from offered left join kept using (user_id)
+        select user_id from lists left join kept using (user_id)
         group by user_id, n
         having count(*) filter (item_id in (from members))
             < least({rule.least}, (select count(*) from members) - coalesce(n, 0))"""

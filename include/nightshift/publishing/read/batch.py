@@ -40,7 +40,6 @@ from nightshift.runs import Night
 from nightshift.runs.night import safe_run_id
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 BATCH_ROWS = 2**16
@@ -171,13 +170,13 @@ def read_table(
     return pa.concat_tables(tables)
 
 
-def published_before(night: Night) -> pd.DataFrame | None:
+def published_before(night: Night, cache: Path) -> list[Path] | None:
     """The users' lists of the newest run of an earlier date; None where there is none.
 
     Runs that were rolled back do not count, nor those of other channels.
 
     Returns:
-        user_id, rank, item_id, title.
+        Parquet files, fetched into `cache` where they are not on this machine.
     """
     storage, surface = store_of(night.settings, night.home), night.settings.store.surface
     aside = _withdrawn(storage, surface) | _of_other_channels(storage, surface)
@@ -186,8 +185,8 @@ def published_before(night: Night) -> pd.DataFrame | None:
     if not earlier:
         return None
     latest = max(earlier, key=date_of)  # of one date, the first: the latest published
-    columns = ["user_id", "rank", "item_id", "title"]
-    return read_table(storage, parse_manifest(storage, latest), columns=columns).to_pandas()
+    manifest = parse_manifest(storage, latest)
+    return [fetch(storage, manifest, file, cache) for file in manifest.files_in(LISTS)]
 
 
 def _withdrawn(storage: Storage, surface: str) -> set[str]:
