@@ -21,9 +21,11 @@ from jobs.infer import infer
 from jobs.train import train
 from nightshift.config import Settings
 from nightshift.config.settings import AlreadyBought, Banned
+from nightshift.features import blocks as blocks_module
 from nightshift.features.blocks import split
 from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
+from nightshift.models import coded as coded_module
 from nightshift.models.recommender import Recommender
 from nightshift.ranking import batch
 from nightshift.ranking.rerank.repurchase import held_back
@@ -74,6 +76,24 @@ def test_the_blocks_together_are_the_snapshot(night: Night, tmp_path: Path) -> N
         pd.testing.assert_frame_equal(block.cooccurrence, whole.cooccurrence)
     with pytest.raises(IndexError, match="block 3 of 3"):
         blocks.block(3)
+
+
+def test_what_is_of_items_alone_is_read_and_made_once_for_all_blocks(
+    night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, vectors = [], []
+    whole, titles = blocks_module.partition_rows, coded_module.title_vectors
+    monkeypatch.setattr(blocks_module, "partition_rows", lambda *asked: read.append(asked[1]) or whole(*asked))
+    monkeypatch.setattr(coded_module, "title_vectors", lambda *asked: vectors.append(asked[1]) or titles(*asked))
+    small = in_blocks(night)
+    blocks = split(Lake(night.home / "lake"), night.run_date, tables_of(night), SIZE, tmp_path / "split")
+    served, read[:] = night.read_json("verdict")["served"], []
+    make = job.maker(night.home / served["folder"], served["kind"], small.settings, night.folder / "index", {})
+    for number in range(len(blocks)):
+        make(blocks.block(number))
+    assert len(blocks) == 3
+    assert sorted(read) == ["cooccurrence", "item_features"]
+    assert sorted(vectors) == sorted({coded_module.WORD_BUCKETS, coded_module.LIKENESS_BUCKETS})
 
 
 def test_a_few_users_are_one_block_and_nothing_is_written(night: Night, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from nightshift.models.coded import Coded
@@ -31,3 +32,14 @@ def test_a_user_without_a_sequence_is_there_all_the_same() -> None:
     few = coded.of_users(coded.user_positions(["l03", "l07"]))
     assert few.users["user_id"].tolist() == ["l03", "l07"]
     assert few.sequences["user_id"].tolist() == ["l07"]
+
+
+def test_snapshots_that_share_their_items_share_what_follows_from_them_and_others_do_not():
+    whole = shop.snapshots()[0]
+    part = Coded(whole).of_users(np.arange(3))
+    assert Coded(part).cooccurrence is Coded(whole).cooccurrence
+    fewer = replace(whole, items=whole.items.iloc[1:], pairs=whole.pairs.iloc[:0], sequences=whole.sequences.iloc[:0])
+    assert len(Coded(fewer).items) == len(Coded(whole).items) - 1
+    assert Coded(fewer).cooccurrence.shape == (len(fewer.items), len(fewer.items))
+    alone = replace(whole, cooccurrence=whole.cooccurrence.iloc[:0])
+    assert Coded(alone).cooccurrence.nnz == 0 < Coded(whole).cooccurrence.nnz

@@ -1,6 +1,7 @@
 """What each rule of the lists does, on shelves where the right list can be said."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,9 @@ import pytest
 
 from nightshift.config.settings import Lists
 from nightshift.features.snapshot import Snapshot
+from nightshift.models import coded as coded_module
 from nightshift.models.coded import Coded
 from nightshift.ranking.rerank import Reranked, Rules, pick, rerank
-from nightshift.ranking.rerank import rules as rules_module
 from nightshift.runs import StepError
 from tests import shop
 from tests.ranking.shelves import NAMES, chosen, lists, scored, view
@@ -82,8 +83,10 @@ def test_a_large_catalogue_has_the_same_lists_as_a_small_one(method, monkeypatch
     shown = view([True] * 40, [number // 3 for number in range(40)], titles)
     diverse = lists({"rule": "diversity", "method": method, "weight": 0.6}, size=8)
     small = chosen(rerank(scored(NAMES[:30], NAMES[::-1]), shown, diverse))
-    monkeypatch.setattr(rules_module, "SMALL_CATALOGUE", 0)
-    assert chosen(rerank(scored(NAMES[:30], NAMES[::-1]), shown, diverse)) == small
+    monkeypatch.setattr(coded_module, "SMALL_CATALOGUE", 0)
+    anew = replace(shown, shared={})
+    assert chosen(rerank(scored(NAMES[:30], NAMES[::-1]), anew, diverse)) == small
+    assert Coded(anew).of_items.cosine is None
     assert small != [NAMES[:8], NAMES[::-1][:8]]
 
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nightshift.features.snapshot import Snapshot, Versions, chain_of, partition_rows, snapshot_of, view_pairs
+from nightshift.features.snapshot import (
+    Snapshot,
+    Versions,
+    chain_of,
+    partition_rows,
+    tables_of_items,
+    tables_of_users,
+    view_pairs,
+)
 from nightshift.lake import Lake
 from nightshift.lake.duck import parquet, quoted
 
@@ -53,8 +62,14 @@ class Blocks:
         """
         if not 0 <= number < self.count:
             raise IndexError(f"block {number} of {self.count}")
-        found = snapshot_of(self.chain, lambda table, days: self._rows(table, days, number))
-        return replace(found, gaps=pd.read_parquet(self.folder / GAPS)) if self.folder else found
+        of_users = tables_of_users(self.chain, lambda table, days: self._rows(table, days, number))
+        return Snapshot(self.chain[0], **of_users, **self._of_items)
+
+    @cached_property
+    def _of_items(self) -> dict[str, Any]:
+        """What is the same in all blocks: read once, and so is what others make of it made once."""
+        tables: dict[str, Any] = tables_of_items(self.chain, lambda table, days: self._rows(table, days, 0))
+        return {**tables, "gaps": pd.read_parquet(self.folder / GAPS) if self.folder else None, "shared": {}}
 
     @contextmanager
     def _rows(self, table: str, days: Sequence[dt.date], number: int) -> Iterator[DuckDBPyConnection]:

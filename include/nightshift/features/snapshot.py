@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Snapshot:
         gaps: `item_id`, `gap_days` (median of `mean_gap_days` over all pairs) of items that somebody has bought twice;
             None: `pairs` are all pairs, and tell.
         lineage: what it follows from, see `lineage`; None: it is not out of the lake.
+        shared: what others have made of `items` and `cooccurrence`, kept for all snapshots with the same two tables.
     """
 
     as_of: dt.date
@@ -54,6 +55,7 @@ class Snapshot:
     cooccurrence: pd.DataFrame
     gaps: pd.DataFrame | None = None
     lineage: str | None = None
+    shared: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def load_snapshot(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> Snapshot:
@@ -85,15 +87,24 @@ def chain_of(lake: Lake, as_of: dt.date, versions: Versions | None = None) -> tu
 
 def snapshot_of(chain: Sequence[dt.date], read: Read) -> Snapshot:
     """The features as of the first day of a chain, out of the tables' rows wherever they are read from."""
-    as_of = chain[0]
-    return Snapshot(
-        as_of=as_of,
-        users=_whole(read, "user_features", as_of, ["user_id"]),
-        items=_whole(read, "item_features", as_of, ["item_id"]),
-        pairs=_pairs(read, chain),
-        sequences=_sequences(read, chain),
-        cooccurrence=_whole(read, "cooccurrence", as_of, ["item_id", "score desc", "neighbour_id"]),
-    )
+    return Snapshot(chain[0], **tables_of_users(chain, read), **tables_of_items(chain, read))
+
+
+def tables_of_users(chain: Sequence[dt.date], read: Read) -> dict[str, pd.DataFrame]:
+    """The tables of a snapshot that have rows of users."""
+    return {
+        "users": _whole(read, "user_features", chain[0], ["user_id"]),
+        "pairs": _pairs(read, chain),
+        "sequences": _sequences(read, chain),
+    }
+
+
+def tables_of_items(chain: Sequence[dt.date], read: Read) -> dict[str, pd.DataFrame]:
+    """The others."""
+    return {
+        "items": _whole(read, "item_features", chain[0], ["item_id"]),
+        "cooccurrence": _whole(read, "cooccurrence", chain[0], ["item_id", "score desc", "neighbour_id"]),
+    }
 
 
 def _whole(read: Read, table: str, as_of: dt.date, order: Sequence[str]) -> pd.DataFrame:

@@ -16,6 +16,57 @@ from nightshift.models.attributes import title_vectors
 from nightshift.models.rows import expand
 
 WORD_BUCKETS = 4096  # of titles
+LIKENESS_BUCKETS = 256  # of titles, where each is held against each
+SMALL_CATALOGUE = 6000  # items, of which all pairs' likeness is kept: 140 MB at most
+
+
+@dataclass(frozen=True, eq=False)
+class CodedItems:
+    """What follows from a snapshot's items and from what is bought together alone."""
+
+    table: pd.DataFrame
+    neighbours: pd.DataFrame
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        return self.table["item_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def index(self) -> pd.Index:
+        return pd.Index(self.ids)
+
+    @cached_property
+    def sellable(self) -> np.ndarray:
+        return self.table["sellable"].to_numpy(dtype=bool)
+
+    @cached_property
+    def kind(self) -> np.ndarray:
+        """A number for each item's kind; -1 for one without."""
+        return pd.factorize(self.table["kind"])[0] if "kind" in self.table else np.full(len(self.table), -1)
+
+    @cached_property
+    def cooccurrence(self) -> sparse.csr_array:
+        """(items, items): the cosine of an item (row) and its neighbour (column)."""
+        rows, columns = (self.index.get_indexer(self.neighbours[name]) for name in ("item_id", "neighbour_id"))
+        known = (rows >= 0) & (columns >= 0)
+        values = self.neighbours["score"].to_numpy(dtype=np.float64)[known]
+        return sparse.csr_array((values, (rows[known], columns[known])), shape=(len(self.index), len(self.index)))
+
+    @cached_property
+    def titles(self) -> sparse.csr_array:
+        """(items, WORD_BUCKETS): see `attributes.title_vectors`."""
+        return title_vectors(self.table, WORD_BUCKETS)
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """(items + 1, LIKENESS_BUCKETS) float32, length 1: titles in fewer buckets; the last of no item."""
+        words = title_vectors(self.table, LIKENESS_BUCKETS).toarray().astype(np.float32)
+        return np.concatenate([words, np.zeros((1, LIKENESS_BUCKETS), dtype=np.float32)])
+
+    @cached_property
+    def cosine(self) -> np.ndarray | None:
+        """(items + 1, items + 1) float32, of all items' words; None for a catalogue that is too large for it."""
+        return self.words @ self.words.T if len(self.words) <= SMALL_CATALOGUE else None
 
 
 @dataclass(frozen=True)
@@ -25,20 +76,37 @@ class Coded:
     snapshot: Snapshot
 
     @cached_property
+    def of_items(self) -> CodedItems:
+        """Made once for all snapshots that share the tables of items, as blocks of users do."""
+        view, shared = self.snapshot, self.snapshot.shared
+        found = shared.get("coded")
+        if found is None or found.table is not view.items or found.neighbours is not view.cooccurrence:
+            found = shared["coded"] = CodedItems(view.items, view.cooccurrence)
+        return found
+
+    @cached_property
     def users(self) -> pd.Index:
         return pd.Index(self.snapshot.users["user_id"].to_numpy(dtype=object))
 
-    @cached_property
+    @property
     def items(self) -> pd.Index:
-        return pd.Index(self.item_ids)
+        return self.of_items.index
 
-    @cached_property
+    @property
     def item_ids(self) -> np.ndarray:
-        return self.snapshot.items["item_id"].to_numpy(dtype=object)
+        return self.of_items.ids
 
-    @cached_property
+    @property
     def sellable(self) -> np.ndarray:
-        return self.snapshot.items["sellable"].to_numpy(dtype=bool)
+        return self.of_items.sellable
+
+    @property
+    def cooccurrence(self) -> sparse.csr_array:
+        return self.of_items.cooccurrence
+
+    @property
+    def titles(self) -> sparse.csr_array:
+        return self.of_items.titles
 
     def item_column(self, name: str) -> np.ndarray:
         """A numeric item feature, float64; what is missing counts as 0."""
@@ -61,15 +129,6 @@ class Coded:
         return np.searchsorted(self._known("pairs", "user_id", self.users), np.arange(len(self.users) + 1))
 
     @cached_property
-    def cooccurrence(self) -> sparse.csr_array:
-        """(items, items): the cosine of an item (row) and its neighbour (column)."""
-        table = self.snapshot.cooccurrence
-        rows, columns = (self.items.get_indexer(table[name]) for name in ("item_id", "neighbour_id"))
-        known = (rows >= 0) & (columns >= 0)
-        values = table["score"].to_numpy(dtype=np.float64)[known]
-        return sparse.csr_array((values, (rows[known], columns[known])), shape=(len(self.items), len(self.items)))
-
-    @cached_property
     def sequences(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Recent items of all users, end to end: where each user's begin (users + 1), item positions, days ago."""
         table = self.snapshot.sequences
@@ -77,11 +136,6 @@ class Coded:
         lengths[1 + self._known("sequences", "user_id", self.users)] = table["items"].str.len()
         items = self.items.get_indexer(_joined(table["items"], object))
         return np.cumsum(lengths), items, _joined(table["days_ago"], np.int64)
-
-    @cached_property
-    def titles(self) -> sparse.csr_array:
-        """(items, WORD_BUCKETS): see `attributes.title_vectors`."""
-        return title_vectors(self.snapshot.items, WORD_BUCKETS)
 
     def of_users(self, users: np.ndarray) -> Snapshot:
         """The snapshot as if there were none but the users at these positions, sorted; what is of items stays whole.

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ Maker = Callable[[Snapshot], Mapping[str, pa.Table]]
 """What is made of a snapshot's users, by its name: `lists`, by user and rank, and more."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-_maker: Maker | None = None
+_work: tuple[Maker, Blocks] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,9 @@ class Batch:
         progress = _Progress(len(missing))
         if processes > 1:
             context = multiprocessing.get_context("spawn")
-            with _environment(ONE_THREAD), ProcessPoolExecutor(processes, context, _start, (self.make,)) as pool:
-                work = {pool.submit(_tables_of, self.blocks, number, files[number]): number for number in missing}
+            start = _start, (self.make, replace(self.blocks))  # without what this process has read of them
+            with _environment(ONE_THREAD), ProcessPoolExecutor(processes, context, *start) as pool:
+                work = {pool.submit(_tables_of, number, files[number]): number for number in missing}
                 try:
                     for done in as_completed(work):
                         progress.tell(done.result())
@@ -78,9 +79,9 @@ class Batch:
                     pool.shutdown(cancel_futures=True)
                     raise
         else:
-            _start(self.make)
+            _start(self.make, self.blocks)
             for number in missing:
-                progress.tell(_tables_of(self.blocks, number, files[number]))
+                progress.tell(_tables_of(number, files[number]))
         return {name: [of_block[name] for of_block in files] for name in self.names}
 
 
@@ -103,16 +104,17 @@ def join(files: list[Path], target: Path) -> None:
             writer.write_table(rows, row_group_size=max(rows.num_rows, 1))  # a block is a row group
 
 
-def _start(make: Callable[[], Maker]) -> None:
-    global _maker
-    _maker = make()
+def _start(make: Callable[[], Maker], blocks: Blocks) -> None:
+    global _work
+    _work = make(), blocks
 
 
-def _tables_of(blocks: Blocks, number: int, files: Mapping[str, Path]) -> int:
+def _tables_of(number: int, files: Mapping[str, Path]) -> int:
     """Make a block's files, each whole or not at all. Returns how many users they are of."""
-    assert _maker
+    assert _work
+    maker, blocks = _work
     snapshot = blocks.block(number)
-    made = _maker(snapshot)
+    made = maker(snapshot)
     for name, file in files.items():
         partial = file.with_suffix(f".{os.getpid()}.partial")
         pq.write_table(made[name], partial)

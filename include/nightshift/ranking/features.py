@@ -111,9 +111,7 @@ def _events_of_kind(
     coded: Coded, pair_row: np.ndarray, pair_item: np.ndarray, events: np.ndarray, row: np.ndarray, item: np.ndarray
 ) -> np.ndarray:
     """How often each candidate's user has got anything of its kind; 0 for an item without a kind."""
-    kind = np.full(len(coded.items), -1)
-    if "kind" in coded.snapshot.items:
-        kind = pd.factorize(coded.snapshot.items["kind"])[0]
+    kind = coded.of_items.kind
     width = len(coded.items)  # there are no more kinds than items
     keys, group = np.unique(pair_row * width + kind[pair_item], return_inverse=True)
     total = np.append(np.bincount(group, events, len(keys)), 0.0)

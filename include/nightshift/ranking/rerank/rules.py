@@ -11,14 +11,11 @@ import pandas as pd
 import sqlglot
 
 from nightshift.config.settings import AlreadyBought, Cap, Diversity, Exposure, Freshness, Lists
-from nightshift.models.attributes import title_vectors
 from nightshift.models.coded import Coded
 from nightshift.models.recommender import popular
 from nightshift.ranking.rerank.repurchase import held_back
 from nightshift.runs import StepError
 
-WORD_BUCKETS = 256
-SMALL_CATALOGUE = 6000  # items, of which all pairs' likeness is kept: 140 MB at most
 MOST_FILLERS = 2000  # popular items that a short list is completed from
 
 
@@ -110,16 +107,15 @@ class Rules:
         """A number for each item's kind, as in `Limit`."""
         return self._value("kind")
 
-    @cached_property
+    @property
     def words(self) -> np.ndarray:
-        """(items + 1, WORD_BUCKETS) float32, length 1: the titles' words, rare ones count more; the last of no item."""
-        words = title_vectors(self.coded.snapshot.items, WORD_BUCKETS).toarray().astype(np.float32)
-        return np.concatenate([words, np.zeros((1, WORD_BUCKETS), dtype=np.float32)])
+        """See `CodedItems`."""
+        return self.coded.of_items.words
 
-    @cached_property
+    @property
     def cosine(self) -> np.ndarray | None:
-        """(items + 1, items + 1) float32, of all titles' words; None for a catalogue that is too large for it."""
-        return self.words @ self.words.T if len(self.words) <= SMALL_CATALOGUE else None
+        """See `CodedItems`."""
+        return self.coded.of_items.cosine
 
     @cached_property
     def popular(self) -> np.ndarray:
