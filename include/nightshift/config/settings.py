@@ -220,9 +220,9 @@ class GraphFilter(Section):
 
 class Ranker(Section):
     objectives: Objectives = ("lambdarank", "rank_xendcg", "binary")  # trees each; their scores are added
-    trees: PositiveInt = 300  # boosting rounds, of each
+    trees: PositiveInt = 100  # boosting rounds, of each
     leaves: PositiveInt = 15  # of a tree, at most
-    learning_rate: float = Field(default=0.04, gt=0)  # of the boosting
+    learning_rate: float = Field(default=0.12, gt=0)  # of the boosting
     min_leaf: PositiveInt = 100  # candidates in a leaf, at least
     l2: float = Field(default=10.0, ge=0)  # regularisation of the leaves' values
     feature_share: float = Field(default=0.7, gt=0, le=1)  # of the features, that a tree may use
