@@ -130,14 +130,14 @@ def test_what_the_disk_does_not_take_is_written_when_it_does(tmp_path: Path) -> 
 
 
 def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written, is_full = pq.write_table, True
+    written, is_full = pq.ParquetWriter.write_table, True
 
-    def write_some(table: pa.Table, path: Path, **how: object) -> None:
-        written(table, path, **how)
+    def write_some(writer: pq.ParquetWriter, table: pa.Table) -> None:
+        written(writer, table)
         if is_full:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", write_some)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", write_some)
     log = exposures(tmp_path)
     for number in range(3):
         log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW + number)
@@ -146,6 +146,18 @@ def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeyp
     is_full = False
     log.flush()
     assert [row["user_id"] for row in rows(tmp_path)] == ["0", "1", "2"]
+
+
+def test_many_rows_are_written_a_group_at_a_time(tmp_path: Path) -> None:
+    log = exposures(tmp_path)
+    for number in range(12_000):
+        log.note(str(number), ASSIGN(str(number % 50), "home"), RUN, 3, NOW + number)
+    log.flush()
+    (file,) = files_in(tmp_path)
+    metadata = pq.read_metadata(file.path)
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [5000, 5000, 2000]
+    assert {row["user_id"] for row in rows(tmp_path)} == {str(number) for number in range(12_000)}
+    assert (file.first, file.last) == (AT, AT + dt.timedelta(seconds=11_999))
 
 
 def test_a_row_that_is_none_does_not_stand_in_the_way_of_others(tmp_path: Path) -> None:
