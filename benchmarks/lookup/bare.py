@@ -60,7 +60,8 @@ def one(answer: Path) -> Any:
 def each(answer: Path, address: str, users: int) -> Any:
     """The application that returns each user's own answer."""
     headers, body = read(answer)
-    answers = {"/readyz": b"", **dict(answers_of(body, address, users))}
+    answers = dict(answers_of(body, address, users))
+    answers["/readyz"] = b""
 
     async def app(scope: Any, protocol: Any) -> None:
         found = answers.get(scope.path)

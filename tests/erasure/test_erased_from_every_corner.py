@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,13 +97,20 @@ def test_an_erasure_has_one_file_at_a_time_in_memory(tmp_path: Path, monkeypatch
         lake.replace("seen", date, pa.table({"user_id": users_, "n": pa.array(range(rows), pa.int64())}))
     held = []
     write = tables.write_staged
-    monkeypatch.setattr(tables, "write_staged", lambda *of: held.append(pa.total_allocated_bytes()) or write(*of))
+    monkeypatch.setattr(tables, "write_staged", lambda *of: held.append(least_allocated()) or write(*of))
     staged, gone = stage_without(lake, "seen", PEOPLE)
     assert staged
     assert sum(gone.values()) == len(held) == 8
-    assert max(held) < 4 * min(
-        held
-    )  # all eight would be eight times; Arrow's threads let go of one when they come to it
+    assert max(held) < 1.5 * min(held)
+
+
+def least_allocated() -> int:
+    """What Arrow holds, once its threads have let go of what they have read: on a busy machine that takes a moment."""
+    looks = []
+    for _ in range(40):
+        looks.append(pa.total_allocated_bytes())
+        time.sleep(0.005)
+    return min(looks)
 
 
 def test_rows_of_an_older_schema_are_written_in_the_tables_own(tmp_path: Path) -> None:
