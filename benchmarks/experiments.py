@@ -20,7 +20,7 @@ from benchmarks.measure import report
 from benchmarks.options import parser
 from nightshift.config.settings import Experiments, ExposureFiles
 from nightshift.experiments.assignment import Assigner
-from nightshift.experiments.exposure_files import batch_of, write
+from nightshift.experiments.exposure_files import part_of, write
 from nightshift.experiments.exposures import AT_ONCE, ExposureLog
 
 CALLS = 500  # a round
@@ -99,8 +99,8 @@ def writing(folder: Path, rounds: int) -> dict[str, float]:
         best = float("inf")
         for number in range(rounds):
             started = time.process_time_ns()
-            batches = [batch_of(rows[at : at + AT_ONCE], "b", at) for at in range(0, len(rows), AT_ONCE)]
-            write(folder, batches, "b", number, 0)
+            parts = [part_of(rows[at : at + AT_ONCE], at) for at in range(0, len(rows), AT_ONCE)]
+            write(folder, parts, "b", number, 0)
             best = min(best, (time.process_time_ns() - started) / len(rows))
         found[name] = best
     return found

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from hypothesis import given as any_of
+from hypothesis import strategies as st
 
 from nightshift.config.settings import ExposureFiles
+from nightshift.experiments import exposure_files
 from nightshift.experiments.assignment import Assigner
-from nightshift.experiments.exposure_files import SCHEMA, files_in
-from nightshift.experiments.exposures import ExposureLog, exposure_log
+from nightshift.experiments.exposure_files import files_in, part_of, read, remove, write
+from nightshift.experiments.exposures import AT_ONCE, ExposureLog, exposure_log
 from nightshift.experiments.overrides import parse_override
 from tests.experiments.declared import declared, experiment, layer
 
@@ -36,9 +41,12 @@ def exposures(folder: Path, **settings: object) -> ExposureLog:
 
 
 def rows(folder: Path) -> list[dict]:
-    return pa.concat_tables(
-        [pq.read_table(file.path) for file in files_in(folder)] or [SCHEMA.empty_table()]
-    ).to_pylist()
+    return [row for file in files_in(folder) for row in rows_of(file.path)]
+
+
+def rows_of(path: Path) -> list[dict]:
+    columns = read(path).columns
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def test_what_is_noted_is_what_is_written(tmp_path: Path) -> None:
@@ -51,12 +59,12 @@ def test_what_is_noted_is_what_is_written(tmp_path: Path) -> None:
     assert [row["user_id"] for row in found] == users
     for number, row in enumerate(found):
         given = ASSIGN(users[number], "home")
-        assert row["shown_at"] == AT + dt.timedelta(seconds=number)
+        assert row["shown_at"] == 1322640312123456 + number * 1_000_000
         assert (row["surface"], row["channel"], row["list_run"]) == ("home", given.channel, RUN)
         assert {part["experiment"]: part["variant"] for part in row["experiments"]} == given.variants
         assert {part["experiment"]: part["propensity"] for part in row["experiments"]} == given.propensities
         assert (tuple(row["holdouts"]), row["overridden"], row["request_id"]) == (given.holdouts, False, f"r{number}")
-    assert (found[0]["shown"], found[0]["answer"]) == (None, b'[{"item_id":"21034"}]')
+    assert (found[0]["shown"], found[0]["answer"]) == (None, '[{"item_id":"21034"}]')
     assert (found[1]["shown"], found[1]["answer"]) == (1, None)
     assert len({row["channel"] for row in found}) == 2
     (file,) = files_in(tmp_path)
@@ -111,7 +119,7 @@ def test_what_there_is_no_room_for_is_dropped_and_counted(tmp_path: Path) -> Non
     log.flush()
     assert (log.written, log.dropped, log.waiting) == (20, 30, 0)
     assert [row["user_id"] for row in rows(tmp_path)] == 2 * [str(number) for number in range(10)]
-    assert [file.dropped for file in files_in(tmp_path)] == [15, 15]
+    assert [read(file.path).dropped for file in files_in(tmp_path)] == [15, 15]
 
 
 def test_what_the_disk_does_not_take_is_written_when_it_does(tmp_path: Path) -> None:
@@ -126,18 +134,18 @@ def test_what_the_disk_does_not_take_is_written_when_it_does(tmp_path: Path) -> 
     folder.unlink()
     log.flush()
     assert [row["user_id"] for row in rows(folder)] == ["1", "2", "3"]
-    assert files_in(folder)[0].dropped == 2
+    assert read(files_in(folder)[0].path).dropped == 2
 
 
 def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written, is_full = pq.ParquetWriter.write_table, True
+    flushed, is_full = os.fsync, True
 
-    def write_some(writer: pq.ParquetWriter, table: pa.Table) -> None:
-        written(writer, table)
+    def full(handle: int) -> None:
         if is_full:
             raise OSError(28, "No space left on device")
+        flushed(handle)
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", write_some)
+    monkeypatch.setattr(exposure_files.os, "fsync", full)
     log = exposures(tmp_path)
     for number in range(3):
         log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW + number)
@@ -148,16 +156,74 @@ def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeyp
     assert [row["user_id"] for row in rows(tmp_path)] == ["0", "1", "2"]
 
 
-def test_many_rows_are_written_a_group_at_a_time(tmp_path: Path) -> None:
+def test_many_rows_are_a_line_for_each_of_what_they_share(tmp_path: Path) -> None:
     log = exposures(tmp_path)
     for number in range(12_000):
         log.note(str(number), ASSIGN(str(number % 50), "home"), RUN, 3, NOW + number)
     log.flush()
     (file,) = files_in(tmp_path)
-    metadata = pq.read_metadata(file.path)
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [5000, 5000, 2000]
     assert {row["user_id"] for row in rows(tmp_path)} == {str(number) for number in range(12_000)}
     assert (file.first, file.last) == (AT, AT + dt.timedelta(seconds=11_999))
+    shared = len({ASSIGN(str(number), "home") for number in range(50)})
+    assert len(file.path.read_bytes().splitlines()) <= 1 + shared * 12_000 / AT_ONCE
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+SHOWN = st.integers(0, 1000) | NAMES.map(str.encode)
+NOTED = st.lists(st.tuples(NAMES, SHOWN, st.integers(0, 2**50), st.none() | NAMES), min_size=1, max_size=30)
+
+
+@any_of(NOTED, st.data())
+def test_rows_of_any_bytes_come_back_and_those_of_others_stay_when_some_go(noted: list, data: st.DataObject) -> None:
+    given = [ASSIGN(str(number % 7), "home") for number in range(len(noted))]
+    made = [
+        (one, RUN, None, user, items, at / 1e6, request)
+        for one, (user, items, at, request) in zip(given, noted, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        file = write(Path(folder), [part_of(made, 5)], "ab", 0, 2)
+        found, dropped = sorted(rows_of(file), key=lambda row: row["exposure_id"]), read(file).dropped
+        assert dropped == 2
+        assert {row["exposure_id"] for row in found} == {f"ab-{number}" for number in range(5, 5 + len(noted))}
+        expected = [
+            (user, items if isinstance(items, int) else None, items.decode() if isinstance(items, bytes) else None, ask)
+            for user, items, _, ask in noted
+        ]
+        names = ("user_id", "shown", "answer", "request_id")
+        assert Counter(tuple(row[name] for name in names) for row in found) == Counter(expected)
+        gone = data.draw(st.sampled_from([user for user, *_ in noted]))
+        assert remove(file, gone.__eq__) == sum(user == gone for user, *_ in noted)
+        assert remove(file, gone.__eq__) == 0
+        kept = sorted(rows_of(file), key=lambda row: row["exposure_id"])
+        assert (kept, read(file).dropped) == ([row for row in found if row["user_id"] != gone], 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("cut off", lambda content: content[: len(content) // 2]),
+        ("without its last line", lambda content: b"".join(content.splitlines(True)[:-1])),
+        ("empty", lambda _: b""),
+        ("of something else", lambda _: b'{"writer":"ab","rows":1,"dropped":0}\n["1"]\n'),
+        ("of numbers", lambda _: b"1\n2\n"),
+        ("without a column", lambda content: content.replace(b'"request_id"', b'"request"')),
+        ("without what is shared", lambda content: content.replace(b'"surface"', b'"place"')),
+        ("without who wrote it", lambda content: content.replace(b'"writer"', b'"by"')),
+        ("with a column that is shorter", lambda content: content.replace(b'"shown":[3,', b'"shown":[')),
+    ],
+)
+def test_a_file_that_is_not_whole_is_not_read(tmp_path: Path, name: str, damaged: Callable[[bytes], bytes]) -> None:
+    log = exposures(tmp_path)
+    for number in range(40):
+        log.note(str(number), ASSIGN(str(number), "home"), RUN, 3, NOW)
+    log.flush()
+    (file,) = files_in(tmp_path)
+    content = file.path.read_bytes()
+    file.path.write_bytes(damaged(content))
+    assert file.path.read_bytes() != content, name
+    for way in (read, lambda path: remove(path, "1".__eq__)):
+        with pytest.raises(ValueError, match=r"rows|lacks|no file|JSON|values|unexpected|EOF|content"):
+            way(file.path)
 
 
 def test_a_row_that_is_none_does_not_stand_in_the_way_of_others(tmp_path: Path) -> None:
@@ -220,13 +286,11 @@ def test_a_killed_process_loses_no_more_than_it_is_said_to(tmp_path: Path) -> No
     assert [row["shown_at"] for row in survived] == sorted(row["shown_at"] for row in survived)
 
 
-@pytest.mark.parametrize(
-    "name", [".20111130T080512123456-20111130T080512123456-ab-000001.parquet.partial", "x.parquet"]
-)
+@pytest.mark.parametrize("name", [".20111130T080512123456-20111130T080512123456-ab-000001.jsonl.partial", "x.jsonl"])
 def test_what_is_half_written_or_somebody_elses_is_no_file_of_exposures(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "2011-11-30"
     folder.mkdir()
-    (folder / name).write_bytes(b"PAR1")
+    (folder / name).write_bytes(b"{}")
     assert files_in(tmp_path) == []
 
 
@@ -235,7 +299,7 @@ import pathlib, sys
 
 class NotThere:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("numpy", "pandas", "scipy", "duckdb", "deltalake"):
+        if name.split(".")[0] in ("numpy", "pandas", "scipy", "duckdb", "deltalake", "pyarrow"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, NotThere())
@@ -243,7 +307,6 @@ from nightshift.config.settings import ExposureFiles, Experiments
 from nightshift.experiments.assignment import Assigner
 from nightshift.experiments.exposures import ExposureLog
 from nightshift.experiments.overrides import parse_override
-assert "pyarrow" not in sys.modules, "it is imported when the thread starts"
 log = ExposureLog(ExposureFiles(of="everyone"), pathlib.Path(sys.argv[1]))
 log.start()
 log.note("1", Assigner(Experiments()).assign("1", "home"), "2011-11-29/by-hand", 3, 1322640312.0)
@@ -252,7 +315,7 @@ assert log.written == 1
 """
 
 
-def test_the_lookup_service_needs_pyarrow_for_this_and_nothing_heavier(tmp_path: Path) -> None:
+def test_the_lookup_service_needs_nothing_heavy_for_this(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALONE, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(rows(tmp_path)) == 1

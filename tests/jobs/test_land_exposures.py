@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from jobs.land_exposures import land_exposures
@@ -20,7 +18,7 @@ from nightshift.erasure.erase import Place, erase, look
 from nightshift.erasure.people import People
 from nightshift.erasure.published import remove_old, replace_runs
 from nightshift.experiments.assignment import Assigner
-from nightshift.experiments.exposure_files import files_in
+from nightshift.experiments.exposure_files import files_in, read
 from nightshift.experiments.exposures import FOLDER, LANDED, PENDING, ExposureLog
 from nightshift.lake import Lake
 from nightshift.landing.exposures import Shown
@@ -173,10 +171,11 @@ def test_rows_that_are_none_stop_the_landing_and_stay_where_they_are(
     monkeypatch.setattr("nightshift.contracts.data_docs.build", lambda *_: [])  # GX takes seconds to import
     shown(night, [(ANNA, 2, at(9))])
     (file,) = files_in(night.home / FOLDER / PENDING)
-    table = pq.read_table(file.path)
-    both = [[{"experiment": "ranker", "variant": name, "propensity": 0.5} for name in ("control", "treatment")]]
-    place, kind = table.schema.get_field_index("experiments"), table.schema.field("experiments")
-    pq.write_table(table.set_column(place, kind, pa.array(both, kind.type)), file.path)
+    about, line = map(json.loads, file.path.read_text().splitlines())
+    line["experiments"] = [
+        {"experiment": "ranker", "variant": name, "propensity": 0.5} for name in ("control", "treatment")
+    ]
+    file.path.write_text(f"{json.dumps(about)}\n{json.dumps(line)}\n")
     with pytest.raises(GateError, match="exposures: experiments_named"):
         land_exposures(night)
     assert not Lake(night.home / "lake").exists("exposures")
@@ -228,4 +227,4 @@ def test_erased_people_are_left_out_of_the_file_as_well(night: Night) -> None:
     shown(night, [(user, 1, at(9)) for user in (ANNA, USERS[0], ANNA)])
     assert land_exposures(night)["erased"] == 2
     (file,) = files_in(night.home / FOLDER / LANDED)
-    assert pq.read_table(file.path)["user_id"].to_pylist() == [USERS[0]]
+    assert read(file.path).columns["user_id"] == [USERS[0]]

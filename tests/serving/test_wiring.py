@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from nightshift.experiments.exposure_files import files_in, read
 from nightshift.publishing.pointer import make_live
 from nightshift.publishing.storage import open_storage
 from nightshift.serving.guard.keys import hash_of, new_key
@@ -89,8 +89,10 @@ def test_keys_and_roles_are_asked_for(answers: dict[str, httpx.Response]) -> Non
 def test_every_list_that_was_shown_is_in_a_file_with_the_run_and_the_propensity(
     folder: Path, answers: dict[str, httpx.Response]
 ) -> None:
-    (file,) = (folder / "exposures/pending").glob("*/*.parquet")
-    rows = sorted(pq.read_table(file).to_pylist(), key=lambda row: row["shown_at"])
+    (file,) = files_in(folder / "exposures/pending")
+    columns = read(file.path).columns
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    rows.sort(key=lambda row: row["shown_at"])
     assert [row["user_id"] for row in rows if not row["overridden"]] == USERS
     for row in rows[: len(USERS)]:
         answer = answers[row["user_id"]]

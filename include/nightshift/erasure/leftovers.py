@@ -24,6 +24,7 @@ from nightshift.erasure.columns import without_people
 from nightshift.erasure.parquet import count_in, is_readable
 from nightshift.erasure.people import People
 from nightshift.erasure.texts import Count, cleaned, counted, counted_in, scrubbed
+from nightshift.experiments.exposure_files import is_exposures, remove
 from nightshift.landing.suppression import FOLDER
 from nightshift.publishing.records import keys_of
 from nightshift.publishing.shards import open_shard
@@ -91,6 +92,8 @@ def _beginning(file: Path) -> bytes:
 def _way(file: Path) -> Callable[[Path, People], bool]:
     if is_table(file):
         return _table
+    if is_exposures(file):
+        return _exposures
     if is_shard(file):
         return _shard
     if is_database(file):
@@ -113,6 +116,14 @@ def _table(file: Path, people: People) -> bool:
     pq.write_table(without_people(pq.read_table(file, partitioning=None), people), partial)
     partial.replace(file)
     return True
+
+
+def _exposures(file: Path, people: People) -> bool:
+    """Their rows; what cannot be read as such a file is a text."""
+    try:
+        return remove(file, people.ids.__contains__) > 0
+    except ValueError:
+        return _text(file, people)
 
 
 def _shard(file: Path, people: People) -> bool:

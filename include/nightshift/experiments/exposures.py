@@ -13,20 +13,16 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nightshift.config.settings import Experiments, ExposureFiles
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from nightshift.experiments.assignment import Assignment
+from nightshift.experiments.assignment import Assignment
+from nightshift.experiments.exposure_files import Part, part_of, write
 
 log = logging.getLogger("nightshift.experiments")
 
 FOLDER, PENDING, LANDED = "exposures", "pending", "landed"  # in NIGHTSHIFT_HOME
-LOOKS_SECONDS = 0.02  # between two looks of the thread: each makes columns of what has come, little at a time
-AT_ONCE = 200  # rows that are made columns without giving way to requests
+LOOKS_SECONDS = 0.02  # between two looks of the thread: each makes lines of what has come, little at a time
+AT_ONCE = 200  # rows that are made lines without giving way to requests
 GIVE_WAY_SECONDS = 0.0005  # between two such parts, where much has come
 RETRY_SECONDS = 1.0  # after a file that could not be written
 
@@ -56,7 +52,7 @@ class ExposureLog:
         self.dropped = self.written = self.failures = 0
         self._everyone = settings.of == "everyone"
         self._waiting: deque[tuple[object, ...]] = deque()
-        self._made: list[pa.RecordBatch] = []  # of those that waited, and their rows
+        self._made: list[Part] = []  # of those that waited, and their rows
         self._rows = 0
         self._room = settings.max_rows  # for waiting ones
         self._writer, self._numbered, self._files, self._told = secrets.token_hex(8), 0, 0, 0
@@ -88,8 +84,6 @@ class ExposureLog:
         return len(self._waiting) + self._rows
 
     def start(self) -> None:
-        from nightshift.experiments import exposure_files  # noqa: F401  (pyarrow takes its time to import)
-
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
         self._thread.start()
 
@@ -102,8 +96,6 @@ class ExposureLog:
 
     def flush(self) -> None:
         """Write what waits as one file. What the disk does not take is kept for the next try."""
-        from nightshift.experiments.exposure_files import write
-
         self._since = time.monotonic()
         self._make(len(self._waiting))
         if not self._rows:
@@ -119,9 +111,7 @@ class ExposureLog:
         self._made, self._rows, self._room = [], 0, self.settings.max_rows
 
     def _make(self, count: int) -> None:
-        """Make columns of the first `count` that wait; all that is made and all that waits never is over `max_rows`."""
-        from nightshift.experiments.exposure_files import batch_of
-
+        """Make lines of the first `count` that wait; all that is made and all that waits never is over `max_rows`."""
         for begin in range(0, count, AT_ONCE):
             if begin:
                 time.sleep(GIVE_WAY_SECONDS)
@@ -129,7 +119,7 @@ class ExposureLog:
             self._room -= size  # before, so that no request finds room that there is not
             rows = [self._waiting.popleft() for _ in range(size)]
             try:
-                self._made.append(batch_of(rows, self._writer, self._numbered))
+                self._made.append(part_of(rows, self._numbered))
             except Exception:  # one of them is none
                 self._room += size
                 self.dropped += size

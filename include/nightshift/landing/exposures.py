@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nightshift.experiments.exposure_files import File, files_in
+from nightshift.experiments.exposure_files import Contents, File, files_in, read, remove
 from nightshift.experiments.exposures import FOLDER, LANDED, PENDING
 from nightshift.lake import Lake, Staged, exposures_table
 from nightshift.lake.duck import parquet, quoted
@@ -42,6 +42,7 @@ ERASED = ".erased-"  # in the id of a run, after that of the run whose place it 
 ITEMS = exposures_table.arrow.field("items").type
 COPIED = ("exposure_id", "shown_at", "user_id", "surface", "channel", "experiments", "holdouts", "overridden",
           "request_id")  # fmt: skip
+READ = {"list_run": pa.string(), "shown": pa.int32(), "answer": pa.string()}  # what else is of use
 
 
 @dataclass
@@ -75,15 +76,16 @@ class Shown:
         self.storage, self.cache = storage, cache
         self._runs: dict[tuple[str, str], OpenRun | None] = {}
 
-    def items(self, surface: str, run: str, user_id: str, shown: int | None, answer: bytes | None) -> list[Any] | None:
+    def items(self, surface: str, run: str, user_id: str, shown: int | None, answer: str | None) -> list[Any] | None:
         """The items with their positions; None where they cannot be told any more."""
-        if answer is None:
+        found: str | bytes | None = answer
+        if found is None:
             opened = self._run(surface, run)
             if opened is None or shown is None:
                 return None
-            answer = first(opened.user(user_id) or opened.popular(), shown) if shown else b"[]"
+            found = first(opened.user(user_id) or opened.popular(), shown) if shown else b"[]"
         try:
-            entries = orjson.loads(answer)
+            entries = orjson.loads(found)
             return [{"item_id": entry["item_id"], "position": place} for place, entry in enumerate(entries, start=1)]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None
@@ -120,19 +122,20 @@ def read_pending(
     arrived, made = Arrived(), []
     for number, file in enumerate(files):
         try:
-            rows, dropped = pq.read_table(file.path), file.dropped
-        except (pa.ArrowInvalid, OSError) as error:
+            contents = read(file.path)
+            rows = _table(contents)
+        except (ValueError, pa.ArrowException, OSError) as error:
             log.warning("exposures: %s cannot be read and is put aside: %s", file.path, error)
             file.path.rename(file.path.with_name(file.path.name + UNREADABLE))
             arrived.unreadable.append(file.path.name)
             continue
         if gone := _of_erased(rows, erased):
             rows = rows.filter(pc.invert(pc.is_in(rows["user_id"], value_set=pa.array(gone))))
-            arrived.erased += _rewritten(file.path, rows)
+            arrived.erased += remove(file.path, set(gone).__contains__)
         landed = _landed(rows, _days_of(rows["shown_at"], file, timezone), run_date, shown)
         arrived.files.append(file)
         if _has_all_landed(file, run_date, timezone):
-            arrived.dropped += dropped
+            arrived.dropped += contents.dropped
         arrived.unresolved += landed["items"].null_count
         if landed.num_rows:
             made.append(folder / f"{number:06}.parquet")
@@ -146,13 +149,9 @@ def _of_erased(rows: pa.Table, erased: Suppression) -> list[str]:
     return [user for user in rows["user_id"].unique().to_pylist() if erased.hash_of(user) in erased.hashes]
 
 
-def _rewritten(file: Path, rows: pa.Table) -> int:
-    """Keep these rows of a file alone. Returns how many are gone."""
-    before = pq.read_metadata(file).num_rows
-    partial = file.with_name(f".{file.name}.partial")
-    pq.write_table(rows, partial, compression="lz4", write_statistics=False)
-    partial.replace(file)
-    return before - rows.num_rows
+def _table(contents: Contents) -> pa.Table:
+    kinds = {name: exposures_table.arrow.field(name).type for name in COPIED} | READ
+    return pa.table({name: pa.array(contents.columns[name], kind) for name, kind in kinds.items()})
 
 
 def _days_of(times: pa.ChunkedArray, file: File, timezone: str) -> pa.ChunkedArray:
