@@ -38,6 +38,7 @@ from nightshift.config.settings import CURRENT
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Pointer, put_pointer, read_pointer
 from nightshift.publishing.storage import Storage, open_storage
+from nightshift.serving import memory
 from nightshift.serving.guard.keys import hash_of, new_key
 
 CHALLENGER = "challenger"
@@ -66,17 +67,21 @@ def main(argv: list[str] | None = None) -> None:
                 with bare(answer, home, server_cores) as one, bare(answer, home, server_cores, *each) as theirs:
                     turns = {ONE: one, BARE: theirs, PLAIN: plain, ALL_ON: ours}
                     what = replace(what, key=key)
+                    for (
+                        server
+                    ) in turns.values():  # else the first rounds are of pages that are mapped for the first time
+                        load(server.url, what, args.warm, load_cores)
                     peak = {name: peak_of(server, what, args.seconds, load_cores) for name, server in turns.items()}
                     found = interleaved(args.repeats, peak)
                     rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
                     calm = {name: load(one.url, what.at(rate), args.seconds, load_cores) for name, one in turns.items()}
-                memory = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
+                held = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
                 swaps = swapped(storage, runs, ours, what.at(rate), args, load_cores)
     told = {
         "loader": loader(),
         "answer_bytes": len(answer.content),
         "ready_seconds": ready,
-        "memory_mib": memory,
+        "memory_mib": held,
         "ratio": {name: {of: ratios(found[of], found[name]) for of in (BARE, ONE)} for name in (PLAIN, ALL_ON)},
         **swaps,
     }
@@ -93,6 +98,7 @@ def arguments() -> argparse.ArgumentParser:
     result.add_argument("--unknown", type=float, default=0.0, help="share of requests for users that have no list (0)")
     result.add_argument("--connections", type=int, default=32, help="at the peak (32)")
     result.add_argument("--seconds", type=float, default=5, help="of every measurement (5)")
+    result.add_argument("--warm", type=float, default=10, help="seconds of load on each server before (10)")
     result.add_argument("--swaps", type=int, default=5, help="of the live run, under load (5)")
     return result
 
@@ -132,7 +138,11 @@ def everything_on(work: Path, storage: Storage, other: Run) -> tuple[Path, str]:
     key, values = new_key(), yaml.safe_load((work / "nightshift.yaml").read_text(encoding="utf-8"))
     entry = {"name": "load", "hash": hash_of(key), "role": "reader", "surfaces": ["home"], "rate": 1e6, "burst": 10**6}
     (work / "keys.yaml").write_text(yaml.safe_dump({"keys": [entry]}), encoding="utf-8")
-    values["serving"] = {"guard": {"keys": str(work / "keys.yaml")}, "access_log": {"path": "access.jsonl"}}
+    values["serving"] = {
+        "guard": {"keys": str(work / "keys.yaml")},
+        "access_log": {"path": "access.jsonl"},
+        "lock_memory": memory.why_not() is None,
+    }
     variants = [{"name": "control"}, {"name": CHALLENGER, "channel": CHALLENGER}]
     ranker = {"name": "ranker", "slot": [0, 1], "variants": variants}
     page = {"name": "page", "slot": [0, 0.5], "variants": [{"name": "control"}, {"name": "wide"}]}
@@ -249,8 +259,8 @@ def explain(told: dict[str, Any]) -> None:
             by_time = f"by processor time a request {spread(ratio['processor'])}"
             print(f"{name}: of the requests/s of {of} {spread(ratio['requests'])}, {by_time}")
     print(f"ready {ready['first']:.2f} s after the first start, {ready['again']:.2f} s after the next")
-    for name, memory in told["memory_mib"].items():
-        print(f"{name}: {memory['own']:.0f} MiB of its own, beside {memory['shards']:.0f} MiB of mapped shards")
+    for name, of in told["memory_mib"].items():
+        print(f"{name}: {of['own']:.0f} MiB of its own, beside {of['shards']:.0f} MiB of mapped shards")
     print(f"a new run is served {told['new_run_seconds']:.1f} s later; {_worst(told, 'while_a_new_run_comes')}")
     print(f"{told['swaps']} swaps, of {told['swap_seconds']:.2f} s each; {_worst(told, 'during_swaps')}")
     print("no request failed, and no answer mixed two runs")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +54,28 @@ def test_other_records_have_another_content_hash(
 
 
 def test_a_key_lies_in_the_same_shard_for_ever() -> None:
-    assert [records.shard_of(records.user_key(user), 8) for user in ("13047", "17850", "Zoë")] == [0, 2, 1]
+    assert [records.shard_of(records.user_key(user), 8) for user in ("13047", "17850", "Zoë")] == [1, 0, 5]
+
+
+@pytest.mark.parametrize("shards", [2, 8, 17, 256])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{}",
+        "{:010}",
+        "user-{}@example.org",
+        "{:x}",
+        "{0:b}",
+        "00000000-0000-4000-8000-{:012x}",
+        pytest.param("{}000", id="thousands"),
+    ],
+)
+def test_users_whose_ids_are_alike_are_spread_over_the_shards(name: str, shards: int) -> None:
+    """No shard is farther from its part than chance would have one of so many, once in a million."""
+    count = 500 * shards
+    found = Counter(records.shard_of(records.user_key(name.format(number)), shards) for number in range(count))
+    assert max(found[shard] for shard in range(shards)) < 500 + 6.5 * 500**0.5
+    assert min(found[shard] for shard in range(shards)) > 500 - 6.5 * 500**0.5
 
 
 @given(

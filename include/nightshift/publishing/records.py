@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import orjson
 
@@ -18,7 +19,7 @@ Entry = dict[str, Any]
 Read = Callable[[bytes], bytes | None]  # looks a key up in a shard
 KEY_BYTES = 500  # LMDB takes keys of up to 511; a longer id is kept under its hash
 USER, HISTORY, POPULAR = b"u", b"h", b"p"
-_begun = hashlib.blake2b(digest_size=8).copy
+SPREAD = 0x9E3779B1  # 2**32 by the golden ratio: Knuth, The Art of Computer Programming, volume 3, section 6.4
 SEGMENTS, ATTRIBUTES = b"g", b"a"  # keys of the names of attributes that users' segments and items have
 
 
@@ -58,10 +59,11 @@ def attributes_key(item_id: str) -> bytes:
 
 
 def shard_of(key: bytes, shards: int) -> int:
-    """Which of `shards` files holds `key`: the same on every machine and for ever."""
-    digest = _begun()  # a copy of a begun hash takes half the time of a new one
-    digest.update(key)
-    return int.from_bytes(digest.digest(), "big") % shards
+    """Which of `shards` files holds `key`: the same on every machine and for ever.
+
+    A checksum, and a product that spreads what is alike, take a quarter of the time of a hash.
+    """
+    return (crc32(key) * SPREAD & 0xFFFFFFFF) * shards >> 32
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
@@ -99,14 +101,12 @@ def first_of_user(readers: Sequence[Read]) -> Callable[[str, int], bytes | None]
 
     It is what a service does for every request, so it is one function: `user_key`, `shard_of` and `joined` in one.
     """
-    shards, number = len(readers), int.from_bytes
+    shards = len(readers)
 
     def first_of(user_id: str, k: int) -> bytes | None:
         raw = user_id.encode()
         key = b"u:" + raw if len(raw) <= KEY_BYTES else _key_of_hash(USER, raw)
-        digest = _begun()
-        digest.update(key)
-        value = readers[number(digest.digest(), "big") % shards](key)
+        value = readers[(crc32(key) * SPREAD & 0xFFFFFFFF) * shards >> 32](key)
         if value is None:
             return None
         entries = value.replace(b"\n", b",", k - 1)

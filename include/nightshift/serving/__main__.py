@@ -29,7 +29,7 @@ from granian.log import LogLevels
 
 from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
-from nightshift.serving import admin
+from nightshift.serving import admin, memory
 from nightshift.serving.app import Application
 from nightshift.serving.wiring import application, guard_of
 
@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ConfigError, StoreError) as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(1)
+    if settings.serving.lock_memory and (reason := memory.why_not()):
+        print(f"serving: serving.lock_memory: {reason}", file=sys.stderr)
+        sys.exit(1)
     _allow_many_connections()
     with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as board:
         if settings.serving.admin_port:
@@ -93,6 +96,8 @@ def serve(settings: Settings, host: str, port: int, board: Path) -> None:
 
 def _worker(settings: Settings, host: str, port: int, board: Path) -> Application:
     sys.setswitchinterval(SWITCH_SECONDS)
+    if settings.serving.lock_memory:
+        memory.lock()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("nightshift").setLevel(logging.INFO)
     announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)

@@ -93,9 +93,32 @@ def test_without_a_known_key_nobody_gets_in_and_is_told_how(keys: Keys, headers:
 
 def test_a_key_that_begins_like_anothers_digest_is_not_that_key(keys: Keys) -> None:
     """What entries are found by is a part of the digest: the whole of it decides."""
-    (stored,) = [one for one in keys.keyring.entries.values() if one.caller.name == "desk"]
+    (stored,) = [one for one in keys.keyring.keys.entries.values() if one.caller.name == "desk"]
     stored.digest = stored.digest[:8] + bytes(24)
     assert keys.status(bearer(TESTER)) == 401
+
+
+def test_a_key_that_was_right_before_is_compared_and_not_taken_by_its_hash(keys: Keys) -> None:
+    """As if another key had the hash under which one that is right is remembered."""
+    assert keys.status(bearer(SHOP)) == 200
+    (known,) = keys.keyring.keys.recent.values()
+    for wrong in (new_key(), "é"):
+        keys.keyring.keys.recent[hash(wrong)] = known
+        assert keys.status(bearer(wrong)) == 401
+    assert keys.status(bearer(SHOP)) == 200
+
+
+def test_a_key_of_any_letters_is_one(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.yaml", entry("schlüssel"))
+    assert [keys.status(bearer("schlüssel")) for _ in range(2)] == [200, 200]
+    assert not keys.keyring.keys.recent
+
+
+def test_only_keys_that_are_right_are_remembered(keys: Keys) -> None:
+    for _ in range(3):
+        keys.status(bearer(new_key()))
+        keys.status(bearer(SHOP))
+    assert len(keys.keyring.keys.recent) == 1
 
 
 def test_a_caller_has_the_role_and_the_surfaces_of_the_key(keys: Keys) -> None:

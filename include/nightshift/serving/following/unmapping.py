@@ -2,7 +2,8 @@
 
 To unmap gigabytes at once holds up the whole process for a tenth of a second and more, since the kernel has to go
 through every page that was touched. So the pages are let go of in small pieces first (MADV_DONTNEED: of a file that is
-mapped to be read, they come back when they are asked for), and what is unmapped then is empty.
+mapped to be read, they come back when they are asked for), and what is unmapped then is empty. Pages that are kept in
+memory (`serving.lock_memory`) are no longer.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ def let_go(names: Collection[str]) -> None:
     """Let go of the pages of every mapped file of these names. Who reads on gets them again. Linux; else nothing."""
     if not MAPS.exists() or not hasattr(mmap, "MADV_DONTNEED"):
         return
-    madvise = ctypes.CDLL(None).madvise  # releases the interpreter's lock while it works
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    system = ctypes.CDLL(None)  # releases the interpreter's lock while it works
+    system.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    system.munlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     for start, end in list(_mapped(names)):
         for piece in range(start, end, PIECE):
-            madvise(piece, min(PIECE, end - piece), mmap.MADV_DONTNEED)
+            size = min(PIECE, end - piece)
+            system.munlock(piece, size)
+            system.madvise(piece, size, mmap.MADV_DONTNEED)
             time.sleep(PAUSE)
 
 

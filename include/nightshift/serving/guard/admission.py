@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from hashlib import blake2b
-from hmac import compare_digest
 from pathlib import Path
 
 from nightshift.config.settings import Guard as GuardSettings
-from nightshift.serving.guard.keyring import HANDLE_BYTES, Keyring
-from nightshift.serving.guard.keys import DIGEST_BYTES, Caller
+from nightshift.serving.guard.keyring import Keyring
+from nightshift.serving.guard.keys import Caller
 from nightshift.serving.guard.rates import AddressBuckets, network, part
 from nightshift.serving.seams import Guard, Headers
 
@@ -54,9 +52,8 @@ class KeyGuard:
         key = key[7:].strip() if key and is_bearer else headers.get("x-api-key")  # another scheme is a proxy's own
         if not key:
             return NO_KEY
-        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
-        entry = self._keyring.entries.get(digest[:HANDLE_BYTES])
-        if entry is None or not compare_digest(digest, entry.digest):
+        entry = self._keyring.keys.find(key)
+        if entry is None:
             return UNKNOWN_KEY
         if now >= entry.expires_at:
             return Refusal(401, f"This key of {entry.caller.name} has expired, on {entry.expires:%Y-%m-%d}.", WRONG)

@@ -13,10 +13,12 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from hashlib import blake2b
+from hmac import compare_digest
 from pathlib import Path
 
 from nightshift.config import ConfigError, load_as
-from nightshift.serving.guard.keys import Caller, Key, KeyFile
+from nightshift.serving.guard.keys import DIGEST_BYTES, Caller, Key, KeyFile
 from nightshift.serving.guard.rates import Bucket, part
 
 log = logging.getLogger("nightshift.serving")
@@ -43,10 +45,39 @@ class Entry:
     expires_at: float = math.inf
 
 
-class Keyring:
-    """The entries of the key file at `path`, by the first bytes of their digests.
+class Keys:
+    """The keys of one reading of the file.
 
     Attributes:
+        entries: by the first bytes of their digests.
+        recent: keys that were found to be right, with their entries, by `hash`, which is keyed anew in each process:
+            where it finds one, the two are compared in constant time.
+    """
+
+    __slots__ = ("entries", "recent")
+
+    def __init__(self, entries: dict[bytes, Entry]) -> None:
+        self.entries, self.recent = entries, dict[int, tuple[str, Entry]]()
+
+    def find(self, key: str) -> Entry | None:
+        """The entry of a key; None: there is none."""
+        known = self.recent.get(hash(key))
+        if known is not None and key.isascii() and compare_digest(key, known[0]):
+            return known[1]
+        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+        entry = self.entries.get(digest[:HANDLE_BYTES])
+        if entry is None or not compare_digest(digest, entry.digest):
+            return None
+        if key.isascii():
+            self.recent[hash(key)] = (key, entry)
+        return entry
+
+
+class Keyring:
+    """The keys of the key file at `path`.
+
+    Attributes:
+        keys: of the last reading that could be used.
         errors: times that a changed file could not be used.
 
     Raises:
@@ -55,7 +86,7 @@ class Keyring:
 
     def __init__(self, path: Path, processes: int = 1) -> None:
         self.path, self.errors = path, 0
-        self.entries: dict[bytes, Entry] = {}
+        self.keys = Keys({})
         self._processes = processes
         self._buckets: dict[tuple[str, float, int], Bucket] = {}
         self._seen: Stamp | None = self._stamp()
@@ -85,13 +116,13 @@ class Keyring:
             self.errors += 1
             log.error("the key file cannot be used, so the keys stay as they were: %s", error)
         else:
-            log.info("%d keys of %s", len(self.entries), self.path)
+            log.info("%d keys of %s", len(self.keys.entries), self.path)
 
     def _take(self, file: KeyFile) -> None:
         entries = {key.digest[:HANDLE_BYTES]: self._entry(key) for key in file.keys}
         used = {id(entry.bucket) for entry in entries.values()}
         self._buckets = {limit: bucket for limit, bucket in self._buckets.items() if id(bucket) in used}
-        self.entries = entries  # in one act: a request sees the old keys or the new
+        self.keys = Keys(entries)  # in one act: a request sees the old keys or the new
         self._set_clocks()
 
     def _entry(self, key: Key) -> Entry:
@@ -106,7 +137,7 @@ class Keyring:
     def _set_clocks(self) -> None:
         """Say when keys expire by the clock that requests are timed with; at each look, since the two drift apart."""
         ahead = time.monotonic() - time.time()
-        for entry in self.entries.values():
+        for entry in self.keys.entries.values():
             if entry.expires:
                 entry.expires_at = entry.expires.timestamp() + ahead
 
