@@ -38,7 +38,7 @@ from nightshift.config.settings import CURRENT
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Pointer, put_pointer, read_pointer
 from nightshift.publishing.storage import Storage, open_storage
-from nightshift.serving import memory
+from nightshift.serving.following.mapped import why_not_held
 from nightshift.serving.guard.keys import hash_of, new_key
 
 CHALLENGER = "challenger"
@@ -141,7 +141,7 @@ def everything_on(work: Path, storage: Storage, other: Run) -> tuple[Path, str]:
     values["serving"] = {
         "guard": {"keys": str(work / "keys.yaml")},
         "access_log": {"path": "access.jsonl"},
-        "lock_memory": memory.why_not() is None,
+        "hold_shards": why_not_held() is None,
     }
     variants = [{"name": "control"}, {"name": CHALLENGER, "channel": CHALLENGER}]
     ranker = {"name": "ranker", "slot": [0, 1], "variants": variants}

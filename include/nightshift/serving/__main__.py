@@ -29,8 +29,9 @@ from granian.log import LogLevels
 
 from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
-from nightshift.serving import admin, memory
+from nightshift.serving import admin
 from nightshift.serving.app import Application
+from nightshift.serving.following.mapped import why_not_held
 from nightshift.serving.wiring import application, guard_of
 
 HEADER_BYTES = 65_536  # of a request's line and headers together, at most
@@ -62,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ConfigError, StoreError) as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(1)
-    if settings.serving.lock_memory and (reason := memory.why_not()):
-        print(f"serving: serving.lock_memory: {reason}", file=sys.stderr)
+    if settings.serving.hold_shards and (reason := why_not_held()):
+        print(f"serving: serving.hold_shards: {reason}", file=sys.stderr)
         sys.exit(1)
     _allow_many_connections()
     with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as board:
@@ -96,8 +97,6 @@ def serve(settings: Settings, host: str, port: int, board: Path) -> None:
 
 def _worker(settings: Settings, host: str, port: int, board: Path) -> Application:
     sys.setswitchinterval(SWITCH_SECONDS)
-    if settings.serving.lock_memory:
-        memory.lock()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("nightshift").setLevel(logging.INFO)
     announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +24,9 @@ from nightshift.publishing.storage import NotThereError, Storage, Stored, StoreE
 from nightshift.serving.following.ahead import Ahead
 from nightshift.serving.following.kept import KeptRuns, OnThisMachine
 from nightshift.serving.following.live import LiveRun
+from nightshift.serving.following.mapped import hold, let_go
 from nightshift.serving.following.shards import Fetcher
 from nightshift.serving.following.timely import Timely
-from nightshift.serving.following.unmapping import let_go
 from nightshift.serving.telemetry.metrics import Metrics
 
 log = logging.getLogger("nightshift.serving")
@@ -42,6 +43,7 @@ class Follows:
         open_seconds: within which a run must be here and open.
         stale_seconds: the pointer may go unread so long before answers are called stale.
         lazy: serve a run before all users' shards are here.
+        hold: keep the shards of the run that is served in memory.
         max_age: seconds that a reader may keep an answer.
         form: what answers depend on beside their run, as the release: their tags change with it.
         ahead: fetches the files of a run while another is served; None: this process does.
@@ -51,22 +53,36 @@ class Follows:
     open_seconds: float = 3600.0
     stale_seconds: float = 60.0
     lazy: bool = False
+    hold: bool = False
     max_age: int = 60
     form: str = ""
     ahead: Ahead | None = None
 
 
 class Channel:
-    """Follows one pointer; `look` is called by one thread, `live` and `state` may be read by any."""
+    """Follows one pointer; `look` is called by one thread, `live` and `state` may be read by any.
 
-    def __init__(self, storage: Storage, surface: str, name: str, cache: Path, metrics: Metrics, how: Follows) -> None:
+    Args:
+        others: what other channels serve, of whose files nothing is let go of.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        surface: str,
+        name: str,
+        cache: Path,
+        metrics: Metrics,
+        how: Follows,
+        others: Callable[[], Collection[LiveRun]] = tuple,
+    ) -> None:
         self.storage, self.surface, self.name, self.cache, self.metrics = storage, surface, name, cache, metrics
         self.live: LiveRun | None = None
         self.refusal: str | None = None  # why the run that the pointer names is not the one that is served
         self.trouble: str | None = None  # why the pointer cannot be read
         self.looked: float | None = None  # when the last look that is over began, and
         self.pointer_read: float | None = None  # when the pointer was last read, as Unix time
-        self._how, self._kept = how, KeptRuns(cache, name)
+        self._how, self._kept, self._others = how, KeptRuns(cache, name), others
         self._ask, self._open_in_time = Timely(how.ask_seconds), Timely(how.open_seconds)
         self._key = pointer_key(surface, name)
         self._seen: str | None = None  # the pointer's tag, once what it names is served
@@ -150,8 +166,10 @@ class Channel:
             log.warning("%s names another run than %s by now; looking again", self._key, run)
             return False
         before, self.live = self.live, opened
+        self._hold(opened)
         if before:
-            let_go(self._names(before.run.manifest) - self._names(manifest))
+            served = set[str]().union(*(self._names(live.run.manifest) for live in (opened, *self._others())))
+            let_go(self._names(before.run.manifest) - served)
         self._kept.keep(manifest, history)
         self.metrics.happened(self.surface, "opened")
         log.info("serving %s of %s, model %s %s", run, self._key, manifest.model.name, manifest.model.version)
@@ -180,9 +198,26 @@ class Channel:
             run.open_all(files)
             return run
 
+        def fetched() -> None:
+            self.metrics.happened(self.surface, "fetched")
+            if self.live and self.live.run is run:
+                self._hold(self.live)
+
         run = self._open_in_time(opened)
-        fetcher = Fetcher(run, ahead, lambda: self.metrics.happened(self.surface, "fetched"))
+        fetcher = Fetcher(run, ahead, fetched)
         return LiveRun(run, dt.datetime.now(dt.UTC), fetcher, stale=stale, max_age=how.max_age, form=how.form)
+
+    def _hold(self, live: LiveRun) -> None:
+        """Have the shards of a run in memory for as long as it is served, by a thread: no reader and no look waits."""
+
+        def held() -> None:
+            try:
+                hold(self._names(live.run.manifest), lambda: self.live is not None and self.live.run is live.run)
+            except OSError as error:
+                log.warning("%s: not all of its shards can be held in memory: %s", live.key, error)
+
+        if self._how.hold:
+            threading.Thread(target=held, name=f"hold {self.name} of {self.surface}", daemon=True).start()
 
     def _names(self, manifest: Manifest) -> set[str]:
         """The names of its shards' files on this machine."""
@@ -230,6 +265,7 @@ class Channel:
         for manifest in self._kept:
             try:
                 self.live = self._opened(offline, manifest, f"there may be a newer run: {why}")
+                self._hold(self.live)
             except (StoreError, OSError) as error:
                 if str(error) not in self._passed_over:
                     log.warning("%s, kept on this machine, cannot be served: %s", manifest.run, error)

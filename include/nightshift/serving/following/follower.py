@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class Follower:
     ) -> None:
         self.storage, self.surface, self.cache, self.metrics = storage, surface, cache, metrics
         self.channels = {
-            name: Channel(storage, surface, name, cache, metrics, how or Follows()) for name in (CURRENT, *channels)
+            name: Channel(storage, surface, name, cache, metrics, how or Follows(), partial(self._beside, name))
+            for name in (CURRENT, *channels)
         }
         self.current = self.channels[CURRENT]
         self._told = looked
@@ -74,6 +76,10 @@ class Follower:
     def serving(self) -> dict[str, LiveRun]:
         """What each channel serves at this moment."""
         return {name: channel.live for name, channel in self.channels.items() if channel.live}
+
+    def _beside(self, channel: str) -> list[LiveRun]:
+        """What the other channels serve."""
+        return [live for name, live in self.serving().items() if name != channel]
 
     def states(self) -> list[dict[str, Any]]:
         return [channel.state() for channel in self.channels.values()]

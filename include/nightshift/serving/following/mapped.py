@@ -1,0 +1,95 @@
+"""Mapped files: keep their pages in memory, or let go of them, a little at a time.
+
+A page of a shard that the machine takes back for something else is read from the disk again by the next request that
+needs it, and all others of that worker wait. What is held (mlock) is not taken back.
+
+To unmap gigabytes at once holds up the whole process for a tenth of a second and more, since the kernel has to go
+through every page that was touched. So the pages are let go of in small pieces first (MADV_DONTNEED: of a file that is
+mapped to be read, they come back when they are asked for), and what is unmapped then is empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import resource
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+MAPS, STATUS = Path("/proc/self/maps"), Path("/proc/self/status")
+PIECE = 4 * 2**20  # bytes: about a thousand pages
+PAUSE = 0.001  # seconds for everybody else
+CAP_IPC_LOCK = 14  # capabilities(7)
+
+
+def why_not_held() -> str | None:
+    """Why this process may not hold files in memory, in a sentence; None: it may."""
+    if not MAPS.exists():
+        return "only Linux can"
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    _, _, rest = STATUS.read_text().partition("\nCapEff:")
+    if soft == resource.RLIM_INFINITY or int(rest.split()[0], 16) >> CAP_IPC_LOCK & 1:
+        return None
+    return (
+        f"only {soft:,} bytes may be held in memory: set `ulimit -l unlimited`; "
+        "of systemd, LimitMEMLOCK=infinity; of Docker, --ulimit memlock=-1"
+    )
+
+
+def hold(names: Collection[str], wanted: Callable[[], bool] = lambda: True) -> None:
+    """Read every mapped file of these names, and keep it in memory until it is let go of or unmapped.
+
+    Args:
+        wanted: asked before each piece; it stops when that says no.
+
+    Raises:
+        OSError: this process may not, or there is no room.
+    """
+    system = _system()
+    for piece, size in _pieces(names):
+        if not wanted():
+            return
+        if system.mlock(piece, size):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        time.sleep(PAUSE)
+
+
+def let_go(names: Collection[str]) -> None:
+    """Let go of the pages of every mapped file of these names. Who reads on gets them again. Linux; else nothing."""
+    if not MAPS.exists() or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    system = _system()
+    for piece, size in _pieces(names):
+        system.munlock(piece, size)
+        system.madvise(piece, size, mmap.MADV_DONTNEED)
+        time.sleep(PAUSE)
+
+
+def _system() -> ctypes.CDLL:
+    """The system's calls, which release the interpreter's lock while they work."""
+    system = ctypes.CDLL(None, use_errno=True)
+    system.mlock.argtypes = system.munlock.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    system.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return system
+
+
+def _pieces(names: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Where the files' pages are, and how many bytes, a piece after the other."""
+    for start, end in list(_mapped(names)):
+        for piece in range(start, end, PIECE):
+            yield piece, min(PIECE, end - piece)
+
+
+def _mapped(names: Collection[str]) -> Iterator[tuple[int, int]]:
+    """Where they are, as proc_pid_maps(5) says it; not what is mapped beyond a file's end, as LMDB does."""
+    for line in MAPS.read_text().splitlines():
+        addresses, _, offset, _, _, *path = line.split(maxsplit=5)
+        if path and Path(path[0].removesuffix(" (deleted)")).name in names:
+            start, end = (int(text, 16) for text in addresses.split("-"))
+            with contextlib.suppress(OSError):  # it has gone: let go of all that is mapped
+                within = max(0, Path(path[0]).stat().st_size - int(offset, 16))
+                end = min(end, start + -(-within // mmap.PAGESIZE) * mmap.PAGESIZE)
+            yield start, end
