@@ -127,6 +127,7 @@ def publish(work: Path, size: Size) -> tuple[Storage, list[Run]]:
 def configuration(work: Path, storage: Storage) -> Path:
     values = yaml.safe_load(Path("nightshift.yaml").read_text(encoding="utf-8"))
     values["store"] = {"address": storage.address}
+    values["serving"] = {"hold_shards": why_not_held() is None}  # beside a yardstick that nobody takes memory from
     file = work / "nightshift.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     return file
@@ -138,11 +139,7 @@ def everything_on(work: Path, storage: Storage, other: Run) -> tuple[Path, str]:
     key, values = new_key(), yaml.safe_load((work / "nightshift.yaml").read_text(encoding="utf-8"))
     entry = {"name": "load", "hash": hash_of(key), "role": "reader", "surfaces": ["home"], "rate": 1e6, "burst": 10**6}
     (work / "keys.yaml").write_text(yaml.safe_dump({"keys": [entry]}), encoding="utf-8")
-    values["serving"] = {
-        "guard": {"keys": str(work / "keys.yaml")},
-        "access_log": {"path": "access.jsonl"},
-        "hold_shards": why_not_held() is None,
-    }
+    values["serving"] |= {"guard": {"keys": str(work / "keys.yaml")}, "access_log": {"path": "access.jsonl"}}
     variants = [{"name": "control"}, {"name": CHALLENGER, "channel": CHALLENGER}]
     ranker = {"name": "ranker", "slot": [0, 1], "variants": variants}
     page = {"name": "page", "slot": [0, 0.5], "variants": [{"name": "control"}, {"name": "wide"}]}

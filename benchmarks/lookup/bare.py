@@ -1,4 +1,4 @@
-"""The yardsticks: the same server and interface as the lookup service, returning answers from memory.
+"""The yardsticks: the server of the lookup service, with its limits, returning answers from memory.
 
     python -m benchmarks.lookup.bare --port 8099 --answer answer.json
     python -m benchmarks.lookup.bare --port 8099 --answer answer.json --address file:///published --users 1000000
@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
 
 from nightshift.publishing import records
 from nightshift.publishing.read import live_manifest, open_run
 from nightshift.publishing.storage import open_storage
+from nightshift.serving.server import server_at
 
 
 def main() -> None:
@@ -35,15 +33,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000, help="u0, u1, ... (1000000)")
     args = parser.parse_args()
     loader = functools.partial(each, args.answer, args.address, args.users) if args.address else None
-    server = Granian(
-        "bare",
-        "127.0.0.1",
-        args.port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_level=LogLevels.warning,
-    )
+    server = server_at("127.0.0.1", args.port)
     server.serve(target_loader=loader or functools.partial(one, args.answer), wrap_loader=False)
 
 

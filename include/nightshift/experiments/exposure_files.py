@@ -9,7 +9,7 @@ the file, and every other has rows that are alike in most, so that what they sha
     {"writer":"<writer>","rows":2,"dropped":0}
     {"surface":"home","channel":"current","list_run":"2011-11-29/by-hand","experiments":[...],"holdouts":[],
      "overridden":false,"number":[0,1],"shown_at":[1322640312123456,1322640312123999],"user_id":["17850","13047"],
-     "shown":[20,20],"answer":[null,null],"request_id":["5f1c9a7e00000001","5f1c9a7e00000002"]}
+     "shown":[20,20],"answer":null,"request_id":["5f1c9a7e00000001","5f1c9a7e00000002"]}
 """
 
 from __future__ import annotations
@@ -89,14 +89,17 @@ def part_of(rows: Sequence[tuple[Any, ...]], first: int) -> Part:
     for shared, of in groups.items():
         _, _, _, users, items, ats, request_ids = zip(*of, strict=True)
         shown_at = [round(at * 1e6) for at in ats]
-        own = {
+        own: dict[str, Any] = {
             "number": list(range(first, first + len(of))),
             "shown_at": shown_at,
             "user_id": users,
-            "shown": [one if type(one) is int else None for one in items],
-            "answer": [one.decode() if type(one) is bytes else None for one in items],
+            "shown": items,
+            "answer": None,
             "request_id": request_ids,
         }
+        if set(map(type, items)) != {int}:
+            own["shown"] = [one if type(one) is int else None for one in items]
+            own["answer"] = [one.decode() if type(one) is bytes else None for one in items]
         lines.append(_begun(shared) + orjson.dumps(own, option=orjson.OPT_APPEND_NEWLINE)[1:])
         times += shown_at
         first += len(of)
@@ -191,6 +194,8 @@ def _lines_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     try:
         about, *lines = map(orjson.loads, path.read_bytes().splitlines())
         rows = sum(len(line["number"]) for line in lines)
+        for line in lines:
+            line["answer"] = line["answer"] or [None] * len(line["number"])
         if rows != about["rows"] or any(len({len(line[name]) for name in OWN}) != 1 for line in lines):
             raise ValueError(f"it has {rows} rows, or columns of several lengths; it says {about['rows']}")
         if not all(line.keys() >= {*SHARED} for line in lines) or not about.keys() >= {"writer", "dropped"}:

@@ -22,23 +22,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-
 from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
 from nightshift.serving import admin
 from nightshift.serving.app import Application
 from nightshift.serving.following.mapped import why_not_held
+from nightshift.serving.server import server_at
 from nightshift.serving.wiring import application, guard_of
 
-HEADER_BYTES = 65_536  # of a request's line and headers together, at most
-HEADER_MILLISECONDS = 30_000  # within which they must have come; also how long a connection may be idle
-CONNECTIONS = 16_384  # at once, of all workers together
 SWITCH_SECONDS = 0.0002  # that a request waits for a thread that works for others; the usual 5 ms are too many
-STOP_SECONDS = 20  # that requests under way have when the service stops
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -75,22 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def serve(settings: Settings, host: str, port: int, board: Path) -> None:
     """Run the workers until told to stop. One that dies is started again."""
-    workers = settings.serving.workers
-    server = Granian(
-        "nightshift.serving",
-        host,
-        port,
-        interface=Interfaces.RSGI,
-        workers=workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS, max_buffer_size=HEADER_BYTES),
-        websockets=False,
-        backpressure=CONNECTIONS // workers,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_SECONDS,
-        log_level=LogLevels.warning,
-    )
+    server = server_at(host, port, settings.serving.workers)
     loader: Any = functools.partial(_worker, settings, host, port, board)
     server.serve(target_loader=loader, wrap_loader=False)
 
