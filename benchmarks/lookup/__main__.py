@@ -59,9 +59,9 @@ def main(argv: list[str] | None = None) -> None:
         home = Path(folder)
         with service(config, home, server_cores) as first:
             ready = {"first": first.ready_seconds}
-        with service(config, home, server_cores) as plain:
-            ready["again"] = plain.ready_seconds
-            with service(all_on, home, server_cores) as ours:
+        with service(all_on, home, server_cores) as ours:
+            with service(config, home, server_cores) as plain:
+                ready["again"] = plain.ready_seconds
                 answer = httpx.get(f"{plain.url}/v1/users/u0/recommendations", headers={"accept-encoding": "identity"})
                 each = ("--address", storage.address, "--users", str(args.users))
                 with bare(answer, home, server_cores) as one, bare(answer, home, server_cores, *each) as theirs:
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
                     rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
                     calm = {name: load(one.url, what.at(rate), args.seconds, load_cores) for name, one in turns.items()}
                 held = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
-                swaps = swapped(storage, runs, ours, what.at(rate), args, load_cores)
+            swaps = swapped(storage, runs, ours, what.at(rate), args, load_cores)
     told = {
         "loader": loader(),
         "answer_bytes": len(answer.content),
