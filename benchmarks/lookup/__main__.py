@@ -127,7 +127,7 @@ def publish(work: Path, size: Size) -> tuple[Storage, list[Run]]:
 def configuration(work: Path, storage: Storage) -> Path:
     values = yaml.safe_load(Path("nightshift.yaml").read_text(encoding="utf-8"))
     values["store"] = {"address": storage.address}
-    values["serving"] = {"hold_shards": why_not_held() is None}  # beside a yardstick that nobody takes memory from
+    values["serving"] = {"hold_memory": why_not_held() is None}  # beside a yardstick that nobody takes memory from
     file = work / "nightshift.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     return file

@@ -94,12 +94,12 @@ def test_what_may_not_be_held_is_an_error_and_the_service_does_not_begin_with_it
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=may_hold_little)
     assert "only 65,536 bytes may be held in memory" in done.stdout
     assert done.stderr.strip().splitlines()[-1].startswith(("OSError", "PermissionError"))
-    config = write_config(tmp_path, (tmp_path.as_uri(), None), hold_shards=True)
+    config = write_config(tmp_path, (tmp_path.as_uri(), None), hold_memory=True)
     command = [sys.executable, "-m", "nightshift.serving", "--config", str(config)]
     environment = {**os.environ, "NIGHTSHIFT_HOME": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=may_hold_little, env=environment)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("serving: serving.hold_shards: only 65,536 bytes may be held in memory")
+    assert done.stderr.startswith("serving: serving.hold_memory: only 65,536 bytes may be held in memory")
 
 
 @pytest.fixture

@@ -453,7 +453,7 @@ class Serving(Section):
     store_seconds: float = Field(default=5.0, gt=0)  # within which the store must answer a look
     stale_seconds: float = Field(default=60.0, ge=0)  # that the store may be unreadable before answers are called stale
     lazy_shards: bool = False  # serve a run before all of its shards are here: a shard comes when a user of it asks
-    hold_shards: bool = False  # keep the shards that are served in memory, whatever else wants it: room is needed
+    hold_memory: bool = False  # keep workers, and the shards that they serve, in memory: docs/lookup.md
     max_batch: PositiveInt = 1000  # users in one request
     histories: bool = True  # answer what a user bought; where keys are asked for, to testers only: docs/access.md
     max_age_seconds: int = Field(default=60, ge=0)  # that a reader may keep an answer without asking again

@@ -26,7 +26,7 @@ from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
 from nightshift.serving import admin
 from nightshift.serving.app import Application
-from nightshift.serving.following.mapped import why_not_held
+from nightshift.serving.following.mapped import hold_what_is_read, why_not_held
 from nightshift.serving.server import server_at
 from nightshift.serving.wiring import application, guard_of
 
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ConfigError, StoreError) as error:
         print(f"serving: {error}", file=sys.stderr)
         sys.exit(1)
-    if settings.serving.hold_shards and (reason := why_not_held()):
-        print(f"serving: serving.hold_shards: {reason}", file=sys.stderr)
+    if settings.serving.hold_memory and (reason := why_not_held()):
+        print(f"serving: serving.hold_memory: {reason}", file=sys.stderr)
         sys.exit(1)
     _allow_many_connections()
     with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as board:
@@ -74,6 +74,8 @@ def serve(settings: Settings, host: str, port: int, board: Path) -> None:
 
 def _worker(settings: Settings, host: str, port: int, board: Path) -> Application:
     sys.setswitchinterval(SWITCH_SECONDS)
+    if settings.serving.hold_memory:
+        hold_what_is_read()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("nightshift").setLevel(logging.INFO)
     announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)

@@ -64,7 +64,7 @@ def application(settings: Settings, board_folder: Path, when_up: Callable[[], No
         ask_seconds=serving.store_seconds,
         stale_seconds=serving.stale_seconds,
         lazy=serving.lazy_shards,
-        hold=serving.hold_shards,
+        hold=serving.hold_memory,
         max_age=serving.max_age_seconds,
         form=f"{nightshift.__version__} {settings.lists.size} {settings.lists.similar}",
         ahead=Ahead(settings.store.endpoint, settings.store.deadline_seconds, settings.store.transfers),

@@ -43,7 +43,7 @@ class Follows:
         open_seconds: within which a run must be here and open.
         stale_seconds: the pointer may go unread so long before answers are called stale.
         lazy: serve a run before all users' shards are here.
-        hold: keep the shards of the run that is served in memory.
+        hold: keep the shards of the run that is served in memory; another is served once they are there.
         max_age: seconds that a reader may keep an answer.
         form: what answers depend on beside their run, as the release: their tags change with it.
         ahead: fetches the files of a run while another is served; None: this process does.
@@ -162,12 +162,15 @@ class Channel:
         manifest = self._ask(lambda: read_manifest(self.storage, run))
         self._kept.expect(manifest)
         opened = self._opened(self.storage, manifest)
+        if self.live and self._how.hold:
+            self._hold(opened)
         if self.live and self._has_moved(etag):  # a rollback, most likely: what was withdrawn must not be served
             log.warning("%s names another run than %s by now; looking again", self._key, run)
             return False
         before, self.live = self.live, opened
-        self._hold(opened)
-        if before:
+        if not before:
+            self._hold_beside(opened)
+        else:
             served = set[str]().union(*(self._names(live.run.manifest) for live in (opened, *self._others())))
             let_go(self._names(before.run.manifest) - served)
         self._kept.keep(manifest, history)
@@ -201,23 +204,28 @@ class Channel:
         def fetched() -> None:
             self.metrics.happened(self.surface, "fetched")
             if self.live and self.live.run is run:
-                self._hold(self.live)
+                self._hold_beside(self.live)
 
         run = self._open_in_time(opened)
         fetcher = Fetcher(run, ahead, fetched)
         return LiveRun(run, dt.datetime.now(dt.UTC), fetcher, stale=stale, max_age=how.max_age, form=how.form)
 
-    def _hold(self, live: LiveRun) -> None:
-        """Have the shards of a run in memory for as long as it is served, by a thread: no reader and no look waits."""
+    def _hold(self, live: LiveRun, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Have the shards of a run in memory, for as long as it is served."""
+        try:
+            hold(self._names(live.run.manifest), wanted)
+        except OSError as error:
+            log.warning("%s: not all of its shards can be held in memory: %s", live.key, error)
 
-        def held() -> None:
-            try:
-                hold(self._names(live.run.manifest), lambda: self.live is not None and self.live.run is live.run)
-            except OSError as error:
-                log.warning("%s: not all of its shards can be held in memory: %s", live.key, error)
+    def _hold_beside(self, live: LiveRun) -> None:
+        """The same of what is served already, by a thread: no look waits."""
+
+        def is_served() -> bool:
+            return self.live is not None and self.live.run is live.run
 
         if self._how.hold:
-            threading.Thread(target=held, name=f"hold {self.name} of {self.surface}", daemon=True).start()
+            name = f"hold {self.name} of {self.surface}"
+            threading.Thread(target=self._hold, args=(live, is_served), name=name, daemon=True).start()
 
     def _names(self, manifest: Manifest) -> set[str]:
         """The names of its shards' files on this machine."""
@@ -265,7 +273,7 @@ class Channel:
         for manifest in self._kept:
             try:
                 self.live = self._opened(offline, manifest, f"there may be a newer run: {why}")
-                self._hold(self.live)
+                self._hold_beside(self.live)
             except (StoreError, OSError) as error:
                 if str(error) not in self._passed_over:
                     log.warning("%s, kept on this machine, cannot be served: %s", manifest.run, error)

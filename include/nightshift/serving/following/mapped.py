@@ -1,7 +1,7 @@
 """Mapped files: keep their pages in memory, or let go of them, a little at a time.
 
 A page of a shard that the machine takes back for something else is read from the disk again by the next request that
-needs it, and all others of that worker wait. What is held (mlock) is not taken back.
+needs it, and all others of that worker wait; so does a page of code. What is held (mlock) is not taken back.
 
 To unmap gigabytes at once holds up the whole process for a tenth of a second and more, since the kernel has to go
 through every page that was touched. So the pages are let go of in small pieces first (MADV_DONTNEED: of a file that is
@@ -21,8 +21,9 @@ from pathlib import Path
 
 MAPS, STATUS = Path("/proc/self/maps"), Path("/proc/self/status")
 PIECE = 4 * 2**20  # bytes: about a thousand pages
-PAUSE = 0.001  # seconds for everybody else
+PAUSE = 0.0005  # seconds for everybody else
 CAP_IPC_LOCK = 14  # capabilities(7)
+CURRENT, FUTURE, ON_FAULT = 1, 2, 4  # mlockall(2): what is mapped, what will be; each page from when it is read
 
 
 def why_not_held() -> str | None:
@@ -55,6 +56,16 @@ def hold(names: Collection[str], wanted: Callable[[], bool] = lambda: True) -> N
         if system.mlock(piece, size):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         time.sleep(PAUSE)
+
+
+def hold_what_is_read() -> None:
+    """Keep every page that this process reads in memory, its code's too, from when it is read.
+
+    Raises:
+        OSError: this process may not.
+    """
+    if _system().mlockall(CURRENT | FUTURE | ON_FAULT):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def let_go(names: Collection[str]) -> None:
