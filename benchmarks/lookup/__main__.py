@@ -56,10 +56,11 @@ def main(argv: list[str] | None = None) -> None:
     what = Load(args.users, args.unknown, args.connections)
     all_on, key = everything_on(work, storage, runs[1])
     with tempfile.TemporaryDirectory(prefix="home-", dir=work) as folder:
-        home = Path(folder)
+        home, busy = Path(folder), Path(folder) / "everything-on"
+        busy.mkdir()
         with service(config, home, server_cores) as first:
             ready = {"first": first.ready_seconds}
-        with service(all_on, home, server_cores) as ours:
+        with service(all_on, busy, server_cores) as ours:
             with service(config, home, server_cores) as plain:
                 ready["again"] = plain.ready_seconds
                 answer = httpx.get(f"{plain.url}/v1/users/u0/recommendations", headers={"accept-encoding": "identity"})
@@ -76,6 +77,8 @@ def main(argv: list[str] | None = None) -> None:
                     rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
                     calm = {name: load(one.url, what.at(rate), args.seconds, load_cores) for name, one in turns.items()}
                 held = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
+            for file in busy.rglob("*.checked"):  # so that the next run is hashed, as one is that nobody has served yet
+                file.unlink()
             swaps = swapped(storage, runs, ours, what.at(rate), args, load_cores)
     told = {
         "loader": loader(),

@@ -53,6 +53,7 @@ def hold(names: Collection[str], wanted: Callable[[], bool] = lambda: True) -> N
     for piece, size in _pieces(names):
         if not wanted():
             return
+        system.madvise(piece, size, mmap.MADV_WILLNEED)  # in large reads: LMDB has asked for a page at a time
         if system.mlock(piece, size):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         time.sleep(PAUSE)
