@@ -60,9 +60,10 @@ def main(argv: list[str] | None = None) -> None:
         busy.mkdir()
         with service(config, home, server_cores) as first:
             ready = {"first": first.ready_seconds}
+        with service(config, home, server_cores) as again:
+            ready["again"] = again.ready_seconds
         with service(all_on, busy, server_cores) as ours:
             with service(config, home, server_cores) as plain:
-                ready["again"] = plain.ready_seconds
                 answer = httpx.get(f"{plain.url}/v1/users/u0/recommendations", headers={"accept-encoding": "identity"})
                 each = ("--address", storage.address, "--users", str(args.users))
                 with bare(answer, home, server_cores) as one, bare(answer, home, server_cores, *each) as theirs:
