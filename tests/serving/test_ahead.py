@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,22 @@ def test_it_is_ended_after_its_time(s3: Storage, another: Ahead, tmp_path: Path)
     manifest = publish(s3, day(29), "night")
     with pytest.raises(StoreError, match=r"2011-11-29/night was not here within 0\.01 s"):
         another.fetch(s3, manifest, manifest.shards, tmp_path / "cache", 0.01)
+
+
+def test_it_gives_way_from_its_first_moment(
+    s3: Storage, another: Ahead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, seen = publish(s3, day(29), "night"), list[tuple[int, int]]()
+    write = ahead.subprocess.Popen.communicate
+
+    def asked(process: subprocess.Popen[str], *args: object, **more: object) -> object:
+        seen.append((os.sched_getscheduler(process.pid), os.getpriority(os.PRIO_PROCESS, process.pid)))
+        return write(process, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ahead.subprocess.Popen, "communicate", asked)
+    another.fetch(s3, manifest, manifest.shards, tmp_path / "cache", 60)
+    assert seen == [(os.SCHED_IDLE, 19)]
+    assert os.sched_getscheduler(0) != os.SCHED_IDLE
 
 
 def test_small_runs_are_left_for_when_they_are_opened(s3: Storage, tmp_path: Path) -> None:

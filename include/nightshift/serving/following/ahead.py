@@ -6,6 +6,7 @@ it takes. What this process has checked is remembered in the cache, so the servi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 from nightshift.publishing.manifest import File, Manifest
 from nightshift.publishing.read import fetch, was_fetched
@@ -48,19 +50,23 @@ class Ahead:
             "files": [file.path for file in new],
         }
         command = [sys.executable, "-m", "nightshift.serving.following.ahead"]
-        try:
-            done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise StoreError(f"{manifest.run} was not here within {seconds:g} s") from None
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            raise StoreError(lines[-1] if lines else f"fetching {manifest.run} ended with {done.returncode}")
+        with subprocess.Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, text=True) as process:
+            try:
+                _gives_way(process.pid)  # from its first moment: what it imports takes a second
+                _, said = process.communicate(json.dumps(asked), timeout=seconds)
+            except subprocess.TimeoutExpired:
+                raise StoreError(f"{manifest.run} was not here within {seconds:g} s") from None
+            finally:
+                process.kill()
+        if process.returncode:
+            lines = said.strip().splitlines()
+            raise StoreError(lines[-1] if lines else f"fetching {manifest.run} ended with {process.returncode}")
 
 
 def main() -> None:
     """What is asked comes through standard input; what goes wrong is one line on standard error, and exit 1."""
+    _ends_with_the_service()
     asked = json.load(sys.stdin)
-    _give_way()
     manifest, cache = Manifest.model_validate(asked["manifest"]), Path(asked["cache"])
     wanted = [file for file in manifest.files.values() if file.path in set(asked["files"])]
     try:
@@ -72,11 +78,17 @@ def main() -> None:
         sys.exit(1)
 
 
-def _give_way() -> None:
-    """Run when nobody else wants to, and end with the service (Linux: SCHED_IDLE, PR_SET_PDEATHSIG)."""
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def _gives_way(process: int) -> None:
+    """Have it run when nobody else wants to (Linux: SCHED_IDLE)."""
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process, 19)
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _ends_with_the_service() -> None:
+    """Linux: PR_SET_PDEATHSIG."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
