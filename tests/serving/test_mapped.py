@@ -16,10 +16,10 @@ from nightshift.publishing.shards import open_shard, write_shard
 from nightshift.publishing.storage import open_storage
 from nightshift.serving.following.channel import Follows
 from nightshift.serving.following.follower import Follower
-from nightshift.serving.following.mapped import PIECE, hold, let_go
+from nightshift.serving.following.mapped import PIECE, hold, let_go, why_not_held
 from nightshift.serving.telemetry.metrics import Metrics
 from tests.publishing.planted import NOW, day, publish_live
-from tests.serving.running import wait_until, write_config
+from tests.serving.running import start, wait_until, write_config
 
 CAP_IPC_LOCK, PR_CAPBSET_DROP = 14, 24
 
@@ -100,6 +100,44 @@ def test_what_may_not_be_held_is_an_error_and_the_service_does_not_begin_with_it
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=may_hold_little, env=environment)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("serving: serving.hold_memory: only 65,536 bytes may be held in memory")
+
+
+HOLDING = """
+from pathlib import Path
+from nightshift.serving.following.mapped import hold_what_is_read, why_not_held
+try:
+    hold_what_is_read()
+except OSError as error:
+    print("not held", why_not_held() is None)
+else:
+    print("held", int(Path("/proc/self/status").read_text().partition("VmLck:")[2].split()[0]) > 1000)
+"""
+
+
+def test_a_process_holds_what_it_reads_or_is_told_that_it_may_not() -> None:
+    command = [sys.executable, "-c", HOLDING]
+    allowed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert why_not_held() or allowed == ["held", "True"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=may_hold_little)
+    assert done.stdout.split() == ["not", "held", "False"]
+
+
+def test_a_service_that_may_holds_its_memory_and_one_that_may_not_does_not_start(tmp_path: Path) -> None:
+    publish_live(open_storage((tmp_path / "store").as_uri()), day(29), "night")
+    config = write_config(tmp_path, ((tmp_path / "store").as_uri(), None), hold_memory=True)
+    process = start(config)
+    assert process.stdout
+    try:
+        if why_not_held() is None:
+            assert process.stdout.readline().startswith("The lookup service is at")
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            status = [Path(f"/proc/{child}/status").read_text() for child in children]
+            assert max(int(text.partition("VmLck:")[2].split()[0]) for text in status) > 1000
+        else:
+            assert process.wait(30) == 1
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 @pytest.fixture
