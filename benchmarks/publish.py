@@ -208,8 +208,8 @@ def look(storage: Storage, lease: Lease, cache: Path, users: int, seen: Seen) ->
 
 def marks_in(answer: bytes | None) -> set[str]:
     """The names of the runs that an answer's titles end in."""
-    entries = [json.loads(line) for line in answer.split(b"\n")] if answer else ["nothing"]
-    titles = [entry["title"] if isinstance(entry, dict) else entry for entry in entries]
+    found = json.loads(answer) if answer else "nothing"
+    titles = [entry["title"] for entry in found] if isinstance(found, list) else [found]
     return {title.rpartition(" ")[2] for title in titles}
 
 

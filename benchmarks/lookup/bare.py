@@ -69,14 +69,14 @@ def answers_of(body: bytes, address: str, users: int) -> Iterator[tuple[str, byt
     """Address and body of every user's answer, as the service gives them: `body` is that of u0."""
     storage = open_storage(address)
     size, head = len(orjson.loads(body)["items"]), body[: body.index(b'"u0"')]
-    middle, end = body[len(head) + len(b'"u0"') : body.index(b"[{") + 1], b"]}"
+    middle, end = body[len(head) + len(b'"u0"') : body.index(b"[{")], b"}"
     with tempfile.TemporaryDirectory(prefix="bare-") as cache:
         manifest = live_manifest(storage, "home")
         if manifest is None:
             raise SystemExit(f"nothing is published at {address}")
         run = open_run(storage, manifest, Path(cache))
         for user in (f"u{number}" for number in range(users)):
-            entries = records.joined(run.user(user) or b"", size)
+            entries = records.first(run.user(user) or records.NOTHING, size)
             yield f"/v1/users/{user}/recommendations", b"".join((head, b'"%b"' % user.encode(), middle, entries, end))
 
 

@@ -41,7 +41,12 @@ def plant(storage: Storage, surface: str, date: dt.date, run_id: str, mark: str,
         created_at=dt.datetime.combine(date, dt.time(2), dt.UTC),
         content_hash=f"{mark}{size.users}".encode().hex().ljust(64, "0"),
         model=Model(name="nightshift-recommender", version="1", kind="two_stage"),
-        counts={"users": size.users, "items": size.items, "lists": size.users + size.items + 1},
+        counts={
+            "users": size.users,
+            "items": size.items,
+            "lists": size.users + size.items + 1,
+            "longest": size.entries,
+        },
         files={},
         tables={},
         code="benchmark",
@@ -97,12 +102,12 @@ def _lists(users: list[int], catalogue: list[bytes], size: Size) -> Iterator[Pai
         some = users[start : start + DRAWN]
         rng = np.random.default_rng(some[0])
         for user, items in zip(some, rng.integers(0, size.items, (len(some), size.entries)).tolist(), strict=True):
-            yield records.user_key(f"u{user}"), b"\n".join([catalogue[item] for item in items])
+            yield records.user_key(f"u{user}"), records.array_of([catalogue[item] for item in items])
 
 
 def _others(catalogue: list[bytes], size: Size) -> Iterator[Pair]:
     """The popular list, the titles and the similar items."""
-    yield records.POPULAR, b"\n".join(catalogue[: size.entries])
+    yield records.POPULAR, records.array_of(catalogue[: size.entries])
     for item, line in enumerate(catalogue):
         yield records.title_key(f"i{item}"), orjson.dumps(orjson.loads(line)["title"])
-        yield records.similar_key(f"i{item}"), b"\n".join(catalogue[item + 1 : item + 1 + size.entries])
+        yield records.similar_key(f"i{item}"), records.array_of(catalogue[item + 1 : item + 1 + size.entries])

@@ -17,12 +17,13 @@ from nightshift.publishing import lists as night
 from nightshift.publishing import records
 from nightshift.publishing.build import Built, build
 from nightshift.publishing.lists import load_lists
+from nightshift.publishing.manifest import FORMAT
 from nightshift.publishing.shards import open_shard
 from nightshift.runs import StepError
 from tests.publishing.planted import ITEMS, USERS, day, planted_lists, write_lists, write_more
 
 MANY = tuple(sorted(f"user {number}" for number in range(100)))
-AS_IT_WAS = "1bd76ca47db4e66aa2fb81ada6cdd0a49a448521fc071bdfc7cf7fa508c4059f"  # made by all releases so far
+OF_FORMAT_3 = "b5c6bc38ab3d3fc83714ed38c94d8f023eb1613ad8fb19289f8a3cfc43906c85"
 
 
 @pytest.fixture
@@ -51,11 +52,13 @@ def pairs(built: Built) -> dict[bytes, bytes]:
     return found
 
 
-def test_the_content_hash_is_that_of_every_release_before_and_of_any_number_of_shards(
+def test_the_content_hash_is_that_of_its_format_and_of_any_number_of_shards(
     built: Callable[..., Built], tmp_path: Path
 ) -> None:
+    """Who changes a record gives the format another number: readers of an older release would take it for theirs."""
     folder = write_lists(tmp_path / "lists")
-    assert {built(folder, shards, items).content_hash for shards, items in ((1, 1), (2, 3), (16, 4))} == {AS_IT_WAS}
+    found = {built(folder, shards, items).content_hash for shards, items in ((1, 1), (2, 3), (16, 4))}
+    assert (FORMAT, found) == (3, {OF_FORMAT_3})
 
 
 @pytest.mark.parametrize("row_group", [1, 7, 90, 5_000])
@@ -93,7 +96,7 @@ def test_a_users_rows_lie_with_their_record(built: Callable[..., Built], tmp_pat
         for user in users:
             assert records.shard_of(records.user_key(user), 5) == number
             value = shard.get(records.user_key(user)) or b""
-            assert [orjson.loads(line)["item_id"] for line in value.split(b"\n")] == list(ITEMS)
+            assert [entry["item_id"] for entry in orjson.loads(value)] == list(ITEMS)
 
 
 def test_what_waits_on_disk_is_gone_when_the_run_is_built(built: Callable[..., Built], tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_an_item_that_is_there_twice_is_refused(built: Callable[..., Built], tmp
 def test_no_similar_items_and_no_users_are_a_run_too(built: Callable[..., Built], tmp_path: Path) -> None:
     folder = write_lists(tmp_path / "lists", users=())
     run = built(rewritten(folder, "similar", 100, lambda rows: rows.slice(0, 0)), 2)
-    assert run.counts == {"users": 0, "items": len(ITEMS), "lists": 1, "entries": 0}
+    assert run.counts == {"users": 0, "items": len(ITEMS), "lists": 1, "entries": 0, "longest": 0}
     assert set(pairs(run)) == {records.POPULAR, *map(records.title_key, ITEMS)}
 
 
@@ -133,13 +136,13 @@ def test_segments_attributes_and_histories_have_their_records(built: Callable[..
     folder = write_more(write_lists(tmp_path / "lists"), ["country:Spain", "country:France: North"], bought)
     run = built(folder, 3, 2)
     found = pairs(run)
-    assert run.counts == {"users": 4, "items": 4, "lists": 4 + 3 + 1 + 2, "entries": 16}
+    assert run.counts == {"users": 4, "items": 4, "lists": 4 + 3 + 1 + 2, "entries": 16, "longest": 4}
     assert orjson.loads(found[records.SEGMENTS]) == ["country"]
     assert orjson.loads(found[records.ATTRIBUTES]) == ["kind"]
     for value in ("Spain", "France: North"):
-        entries = [orjson.loads(line) for line in found[records.segment_key("country", value)].split(b"\n")]
+        entries = orjson.loads(found[records.segment_key("country", value)])
         assert [entry["item_id"] for entry in entries] == list(reversed(ITEMS))
-        assert list(entries[0]) == list(orjson.loads(found[records.user_key(USERS[0])].split(b"\n")[0]))
+        assert list(entries[0]) == list(orjson.loads(found[records.user_key(USERS[0])])[0])
     kinds = {item: found.get(records.attributes_key(item)) for item in ITEMS}
     assert kinds == {
         ITEMS[0]: b'{"kind":"kind 0"}',
@@ -147,12 +150,12 @@ def test_segments_attributes_and_histories_have_their_records(built: Callable[..
         ITEMS[2]: b'{"kind":"kind 2"}',
         ITEMS[3]: None,
     }
-    assert [orjson.loads(line) for line in found[records.history_key(USERS[0])].split(b"\n")] == [
+    assert orjson.loads(found[records.history_key(USERS[0])]) == [
         {"item_id": "22423", "title": "item 22423 of a", "bought_on": "2011-11-09", "times": 4},
         {"item_id": "85123A", "title": "item 85123A of a", "bought_on": "2011-11-03", "times": 2},
         {"item_id": "21034", "title": "item 21034 of a", "bought_on": "2011-11-03", "times": 1},
     ]
-    assert orjson.loads(found[records.history_key("no list")])["title"] is None
+    assert orjson.loads(found[records.history_key("no list")])[0]["title"] is None
     assert len(found) == 1 + 4 + 4 + 3 + (1 + 2) + (1 + 3) + 2
     assert built(folder, 5, 1).content_hash == run.content_hash
     shard = open_shard(run.files[f"parts/part-{records.shard_of(records.user_key(USERS[0]), 3):05}.lmdb"])

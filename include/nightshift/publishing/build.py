@@ -27,6 +27,7 @@ from nightshift.publishing.shards import Pair, content_hash
 from nightshift.publishing.spool import Spool
 
 ROW_GROUP = 2**17  # rows
+COUNTS = ("users", "items", "lists", "entries", "longest")  # of a manifest
 ENTRY = [name for name in POPULAR.names if name != "rank"]
 
 
@@ -47,14 +48,14 @@ def build(lists: Lists, shards: int, item_shards: int, work: Path) -> Built:
         ValueError: an item is there twice.
         OSError, lmdb.Error: the disk is full.
     """
-    counts: Counter[str] = Counter(items=lists.items.num_rows, lists=1)
+    counts: Counter[str] = Counter(items=lists.items.num_rows, lists=1, longest=0)
     files = {
         **_users(lists, shards, work, counts),
         **_items(lists, item_shards, work, counts),
         "similar.parquet": _similar(lists, work),
     }
     content = content_hash(path for path in files.values() if path.suffix == ".lmdb")
-    return Built(files, content, {name: counts[name] for name in ("users", "items", "lists", "entries")})
+    return Built(files, content, {name: counts[name] for name in COUNTS})
 
 
 def _users(lists: Lists, shards: int, work: Path, counts: Counter[str]) -> dict[str, Path]:
@@ -69,6 +70,7 @@ def _users(lists: Lists, shards: int, work: Path, counts: Counter[str]) -> dict[
             for number in set(shard_of):
                 kept[number].write_table(piece.take(np.flatnonzero(of_row == number)))
             counts.update(users=len(users), lists=len(users), entries=piece.num_rows)
+            counts["longest"] = max([counts["longest"], *np.diff([*starts, piece.num_rows]).tolist()])
         for piece in lists.histories():
             starts, users, shard_of = _users_of(piece, shards)
             _append(spools, shard_of, _records(piece, map(records.history_key, users), starts))
@@ -153,7 +155,7 @@ def _records(rows: pa.Table, keys: Iterable[bytes], starts: np.ndarray) -> Itera
     encoded = [orjson.dumps(dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
     ends = [*starts[1:], rows.num_rows]
     for key, start, end in zip(keys, starts, ends, strict=True):
-        yield key, b"\n".join(encoded[start:end])
+        yield key, records.array_of(encoded[start:end])
 
 
 def _similar(lists: Lists, work: Path) -> Path:

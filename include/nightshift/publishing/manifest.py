@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from nightshift.config import Settings
 from nightshift.publishing.layout import MANIFEST, run_folder
 
-FORMAT = 2
+FORMAT = 3  # changes with what a reader must know: where a record lies, how it is written
 PARTS, ITEMS, LISTS = "parts/", "items/", "lists"  # how a manifest's names of files begin
 
 
@@ -60,9 +60,9 @@ class Manifest(Record):
         content_hash: sha256 over the records in key order: the same lists have the same hash, whatever the run's
             id, its time, and how many shards it has.
         files: by name: `parts/part-00000.lmdb` (records of users) and `items/part-00000.lmdb` (all others) and so on,
-            `lists/part-00000.parquet` (rows of the same users), `similar.parquet`. In format 1 the records of items lay
-            among those of users, and all users' rows in `lists.parquet`.
-        counts: `users` with a list, `items` known, `lists` of any kind, `entries` in the users' lists.
+            `lists/part-00000.parquet` (rows of the same users), `similar.parquet`.
+        counts: `users` with a list, `items` known, `lists` of any kind, `entries` in the users' lists, and in the
+            `longest` of them.
         tables: the Delta version of every input table, as it was read.
         code: the release, with a hash of its source.
         config: a hash of every setting.
@@ -98,12 +98,12 @@ class Manifest(Record):
     @property
     def item_shards(self) -> list[File]:
         """The files of all other records, in the same order."""
-        return self.files_in(ITEMS) or self.user_shards
+        return self.files_in(ITEMS)
 
     @property
     def shards(self) -> list[File]:
         """All files of records, by name: first those of the items, which every reader needs."""
-        return self.files_in(ITEMS) + self.user_shards
+        return self.item_shards + self.user_shards
 
     def files_in(self, folder: str) -> list[File]:
         """The files whose names begin with this, by name."""

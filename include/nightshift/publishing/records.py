@@ -1,9 +1,9 @@
 """The records of a run: for each user and item, and for who is unknown, the answer's entries as ready JSON.
 
-A list's value is one JSON object a line, best first, so that the first k are cut out without parsing. A run may also
-have the lists of segments (`country:Germany`) and the attributes of items, for readers to filter by; then one record
-each, `SEGMENTS` and `ATTRIBUTES`, names the attributes that there are. What a user bought is a list as well, in the
-shard of the user's own; a run may have none.
+A list's value is a JSON array, best first, with an entry a line: an answer as it lies there; the first k are cut out
+with no parsing. A run may also have the lists of segments (`country:Germany`) and the attributes of items, for readers
+to filter by; then one record each, `SEGMENTS` and `ATTRIBUTES`, names the attributes that there are. What a user bought
+is a list as well, in the shard of the user's own; a run may have none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ Entry = dict[str, Any]
 Read = Callable[[bytes], bytes | None]  # looks a key up in a shard
 KEY_BYTES = 500  # LMDB takes keys of up to 511; a longer id is kept under its hash
 USER, HISTORY, POPULAR = b"u", b"h", b"p"
+BETWEEN, NOTHING = b",\n", b"[]"  # entries of a list; no JSON without white space has a line break in it
 SPREAD = 0x9E3779B1  # 2**32 by the golden ratio: Knuth, The Art of Computer Programming, volume 3, section 6.4
 SEGMENTS, ATTRIBUTES = b"g", b"a"  # keys of the names of attributes that users' segments and items have
 
@@ -67,7 +68,17 @@ def shard_of(key: bytes, shards: int) -> int:
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
-    return b"\n".join(map(orjson.dumps, entries))
+    return array_of(map(orjson.dumps, entries))
+
+
+def array_of(encoded: Iterable[bytes]) -> bytes:
+    """The value of a list, from its entries, each as JSON."""
+    return b"[" + BETWEEN.join(encoded) + b"]"
+
+
+def entries_of(value: bytes) -> list[bytes]:
+    """The entries of a list, each as JSON."""
+    return value[1:-1].split(BETWEEN) if value != NOTHING else []
 
 
 def encode_title(title: str | None) -> bytes:
@@ -85,21 +96,18 @@ def encode_names(names: Iterable[str]) -> bytes:
 
 
 def first(value: bytes, k: int) -> bytes:
-    """The first `k` entries of a list, as a JSON array."""
-    return b"[" + joined(value, k) + b"]"
+    """The first `k` entries of a list, 1 or more, as a list."""
+    rest = value.split(BETWEEN, k)[k:]
+    return value[: -len(rest[0]) - len(BETWEEN)] + b"]" if rest else value
 
 
-def joined(value: bytes, k: int) -> bytes:
-    """The first `k` entries of a list, 1 or more, with commas between them."""
-    entries = value.replace(b"\n", b",", k - 1)
-    end = entries.find(b"\n")
-    return entries if end < 0 else entries[:end]
+def first_of_user(readers: Sequence[Read], longest: int) -> Callable[[str, int], bytes | None]:
+    """A function of a user and k that gives `first` of the user's list, from the reader of each shard; None: no list.
 
+    It is what a service does for every request, so it is one function: `user_key`, `shard_of` and `first` in one.
 
-def first_of_user(readers: Sequence[Read]) -> Callable[[str, int], bytes | None]:
-    """A function of a user and k that gives `joined` of the user's list, from the reader of each shard; None: no list.
-
-    It is what a service does for every request, so it is one function: `user_key`, `shard_of` and `joined` in one.
+    Args:
+        longest: entries in the longest list of a user; who asks for as many gets the record as it lies there.
     """
     shards = len(readers)
 
@@ -107,11 +115,7 @@ def first_of_user(readers: Sequence[Read]) -> Callable[[str, int], bytes | None]
         raw = user_id.encode()
         key = b"u:" + raw if len(raw) <= KEY_BYTES else _key_of_hash(USER, raw)
         value = readers[(crc32(key) * SPREAD & 0xFFFFFFFF) * shards >> 32](key)
-        if value is None:
-            return None
-        entries = value.replace(b"\n", b",", k - 1)
-        end = entries.find(b"\n")
-        return entries if end < 0 else entries[:end]
+        return value if value is None or k >= longest else first(value, k)
 
     return first_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 from nightshift.config.settings import CURRENT
@@ -9,17 +10,18 @@ from nightshift.publishing.layout import pointer_key
 from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Move, Pointer, back, put_pointer, read_pointer
 from nightshift.publishing.prune import bring_back
-from nightshift.publishing.read import list_manifests, parse_manifest
+from nightshift.publishing.read import CorruptRunError, list_manifests, must_be_readable, parse_manifest, read_manifest
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
 
 
 def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, channel: str = CURRENT) -> Move:
     """Move the channel's pointer to the run that was live before, or to `to`: a run id, a run date, or `date/id`.
 
-    Doing it again goes back further. Runs that pruning has removed are passed over.
+    Doing it again goes back further. Runs that pruning has removed, or that no reader can use, are passed over.
 
     Raises:
-        StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs.
+        StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs, or one of an
+            earlier release.
     """
     found = read_pointer(storage, surface, channel)
     if found is None:
@@ -39,9 +41,10 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, 
 
 def _before(storage: Storage, pointer: Pointer) -> Run:
     for run in pointer.history:
-        if storage.exists(run.manifest):
+        with contextlib.suppress(CorruptRunError):
+            must_be_readable(read_manifest(storage, run))
             return run
-    raise StoreError(f"no run was live before {pointer.run}, or none that is still there; name one with --to")
+    raise StoreError(f"no run was live before {pointer.run}, or none that can still be read; name one with --to")
 
 
 def _named(storage: Storage, surface: str, name: str) -> Run:
@@ -49,6 +52,8 @@ def _named(storage: Storage, surface: str, name: str) -> Run:
     names = [tuple(key.split("/")[-3:-1]) for key in keys]
     fits = [key for key, (date, run_id) in zip(keys, names, strict=True) if name in (run_id, date, f"{date}/{run_id}")]
     if len(fits) == 1:
-        return parse_manifest(storage, fits[0]).run
+        manifest = parse_manifest(storage, fits[0])
+        must_be_readable(manifest)
+        return manifest.run
     published = ", ".join("/".join(run) for run in names[:20]) or "none"
     raise StoreError(f"{len(fits)} published runs are called {name!r}; name one of them as date/id: {published}")

@@ -90,7 +90,7 @@ def express(service: Service, parse: Callable[[str], Query], otherwise: Otherwis
             return otherwise(scope, exchange, started, headers, caller, span)
         counts[own[surface]] += 1
         stamp = live.stamp if experiments is None else live.stamp_of(assignment)
-        pairs, body = stamp.headers.plain, b"".join((stamp.of_user, dumps(user_id), WELL, entries, b"]}"))
+        pairs, body = stamp.headers.plain, b"".join((stamp.of_user, dumps(user_id), WELL, entries, b"}"))
         if (
             0 < gzip_from < len(body)
             and (accept := headers.get("accept-encoding")) is not None

@@ -15,6 +15,7 @@ from nightshift.publishing.read.manifests import (
     list_manifests,
     live_manifest,
     manifests_between,
+    must_be_readable,
     parse_manifest,
     read_manifest,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "list_manifests",
     "live_manifest",
     "manifests_between",
+    "must_be_readable",
     "open_run",
     "parse_manifest",
     "published_before",

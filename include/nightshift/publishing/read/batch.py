@@ -230,6 +230,5 @@ def _by_shard(run: OpenRun, user_ids: Iterable[str]) -> list[list[str]]:
 def _entries(value: bytes | None, k: int | None) -> list[Entry] | None:
     if value is None:
         return None
-    lines = value.split(b"\n") if value else []
-    entries: list[Entry] = [orjson.loads(line) for line in lines[:k]]
-    return entries
+    entries: list[Entry] = orjson.loads(value)
+    return entries[:k]

@@ -94,6 +94,15 @@ def parse_manifest(storage: Storage, key: str) -> Manifest:
     return manifest
 
 
+def must_be_readable(manifest: Manifest) -> None:
+    """Raise `CorruptRunError` of a run that an earlier release published: its records would not be found."""
+    if manifest.format < FORMAT:
+        raise CorruptRunError(
+            f"{manifest.run} has format {manifest.format}, of an earlier release, and this one reads {FORMAT}: "
+            f"publish {manifest.run_date} again"
+        )
+
+
 def list_manifests(storage: Storage, surface: str) -> list[Listed]:
     """The manifests of all published runs, the latest published first."""
     found = [item for item in storage.list(runs_folder(surface)) if item.key.endswith(f"/{MANIFEST}")]

@@ -11,7 +11,7 @@ import lmdb
 from nightshift.publishing import records
 from nightshift.publishing.manifest import File, Manifest
 from nightshift.publishing.read.fetch import fetch
-from nightshift.publishing.read.manifests import CorruptRunError
+from nightshift.publishing.read.manifests import CorruptRunError, must_be_readable
 from nightshift.publishing.shards import Shard, open_shard
 from nightshift.publishing.storage import Storage
 
@@ -27,7 +27,8 @@ class OpenRun:
         self.manifest, self.cache, self._storage = manifest, cache, storage
         self._of_users, self._of_items = tuple(manifest.user_shards), tuple(manifest.item_shards)
         self._open: dict[str, Shard] = {}  # by the file's path in the run
-        if not self._of_users:
+        must_be_readable(manifest)
+        if not self._of_users or not self._of_items:
             raise CorruptRunError(f"{manifest.run} names no shards")
 
     @property

@@ -31,10 +31,10 @@ LEVELS = ("own", "segment", "popular")
 
 def degraded(level: str, reason: str) -> bytes:
     """The JSON members between whom a list is for and its entries."""
-    return b',"degraded":' + orjson.dumps({"level": level, "reason": reason}) + b',"items":['
+    return b',"degraded":' + orjson.dumps({"level": level, "reason": reason}) + b',"items":'
 
 
-WELL = b',"degraded":null,"items":['
+WELL = b',"degraded":null,"items":'
 
 
 class Stamp:
@@ -84,8 +84,8 @@ class LiveRun:
         stale: why this may not be the run that readers should get now; None while all is well.
         form: see `Follows`.
         key: the run's name, for what is noted of its answers.
-        first: of a user and k, the first k entries of the user's list, with commas between them; None where the run has
-            no list. Raises `NotHereError`.
+        first: of a user and k, the first k entries of the user's list, as a JSON array; None where the run has no
+            list. Raises `NotHereError`.
         segments, attributes: names of what there are lists for, and of what items can be filtered by; None: nothing.
     """
 
@@ -104,7 +104,7 @@ class LiveRun:
         self.popular = run.popular()
         self._of_users, self._of_items = fetcher.of_users, fetcher.of_items
         self._attributes = Attributes(fetcher.of_items)
-        self.first = records.first_of_user(fetcher.of_users)
+        self.first = records.first_of_user(fetcher.of_users, run.manifest.counts["longest"])
         self.segments = self._names(records.SEGMENTS)
         self.attributes = self._names(records.ATTRIBUTES)
         self._set(stale)

@@ -64,7 +64,7 @@ class Batch:
         """The JSON of a user's result, but for its stamp; and what of the list is noted."""
         found = find(live, user_id, query)
         self._service.count(query.surface, live, found)
-        said = (b'"user_id":', orjson.dumps(user_id), found.degraded, found.entries, b"]}")
+        said = (b'"user_id":', orjson.dumps(user_id), found.degraded, found.entries, b"}")
         return b"".join(said), shown(found, query)
 
     def _in_experiments(self, of: Serving, user_id: str, query: Query, asked: Asked) -> bytes:

@@ -39,6 +39,5 @@ class History:
         wanted = asked.headers.get("if-none-match")
         if wanted is not None and (unchanged := live.stamp.headers.if_unchanged(wanted)):
             return unchanged
-        entries = bought.replace(b"\n", b",")
-        body = b"".join((live.stamp.of_user, orjson.dumps(user_id), live.well, entries, b"]}"))
+        body = b"".join((live.stamp.of_user, orjson.dumps(user_id), live.well, bought, b"}"))
         return live.stamp.headers.answer(body, asked.headers, self._service.gzip_from)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from nightshift.publishing.records import joined
+from nightshift.publishing.records import array_of, entries_of, first
 from nightshift.serving.following.live import OWN, POPULAR, SEGMENT, LiveRun
 from nightshift.serving.following.shards import NotHereError
 from nightshift.serving.problems import Problem
@@ -20,7 +20,7 @@ class Found(NamedTuple):
 
     Attributes:
         degraded: the JSON members that say why it is not the user's own, up to the entries.
-        entries: JSON objects, with commas between them.
+        entries: a JSON array.
         level: OWN, SEGMENT or POPULAR.
         refilled: whether entries of other lists had to make it up.
         awaited: whether the user's own may come later.
@@ -45,16 +45,16 @@ def find(live: LiveRun, user_id: str, query: Query) -> Found:
     except NotHereError:
         own, awaited = None, True
     if own is not None and query.as_published:
-        return Found(live.well, joined(own, query.k), OWN)
+        return Found(live.well, first(own, query.k), OWN)
     if own is not None:
-        level, said, first = OWN, live.well, own
+        level, said, value = OWN, live.well, own
     else:
-        level, said, first = _instead(live, query, awaited)
+        level, said, value = _instead(live, query, awaited)
     if query.as_published:
-        return Found(said, joined(first, query.k), level, awaited=awaited)
+        return Found(said, first(value, query.k), level, awaited=awaited)
     must_have(live, query)
-    taken = list(selected(live, query, _lists(live, query, level, first)))
-    entries = b",".join(entry for entry, _ in taken)
+    taken = list(selected(live, query, _lists(live, query, level, value)))
+    entries = array_of(entry for entry, _ in taken)
     return Found(said, entries, level, any(number for _, number in taken), awaited)
 
 
@@ -62,7 +62,7 @@ def shown(found: Found, query: Query) -> int | bytes:
     """What is noted of the list: how many of what the run has, where that was shown; else the items, as JSON."""
     if query.as_published and found.level != SEGMENT and not found.awaited:
         return query.k
-    return b"[" + found.entries + b"]"
+    return found.entries
 
 
 def selected(live: LiveRun, query: Query, lists: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
@@ -77,7 +77,7 @@ def selected(live: LiveRun, query: Query, lists: Iterable[bytes]) -> Iterator[tu
 def _selected(live: LiveRun, query: Query, lists: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     seen = set(query.exclude)
     for number, value in enumerate(lists):
-        for entry in filter(None, value.split(b"\n")):
+        for entry in entries_of(value):
             item = orjson.loads(entry)["item_id"]
             if item not in seen:
                 seen.add(item)
@@ -109,9 +109,9 @@ def _instead(live: LiveRun, query: Query, awaited: bool) -> tuple[int, bytes, by
     return POPULAR, live.degraded(POPULAR, what), live.popular
 
 
-def _lists(live: LiveRun, query: Query, level: int, first: bytes) -> Iterator[bytes]:
+def _lists(live: LiveRun, query: Query, level: int, value: bytes) -> Iterator[bytes]:
     """The list, and then those that make it up; looked for only where they are needed."""
-    yield first
+    yield value
     if level == OWN and query.segment and (found := live.segment(*query.segment)):
         yield found
     if level != POPULAR:

@@ -60,7 +60,7 @@ class Recommend:
         return self._answer(user_id, live.stamp, found, asked.headers)
 
     def _answer(self, user_id: str, stamp: Stamp, found: Found, headers: Headers) -> Answer:
-        body = b"".join((stamp.of_user, orjson.dumps(user_id), found.degraded, found.entries, b"]}"))
+        body = b"".join((stamp.of_user, orjson.dumps(user_id), found.degraded, found.entries, b"}"))
         if found.awaited:
             return 200, UNTAGGED, body
         wanted = headers.get("if-none-match")

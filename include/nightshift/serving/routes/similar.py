@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from nightshift.publishing.records import joined
+from nightshift.publishing.records import NOTHING, array_of, first
 from nightshift.serving.answers import Answer
 from nightshift.serving.exchange import Asked
 from nightshift.serving.problems import Problem
@@ -28,14 +28,14 @@ class Similar:
         title = live.title(item_id)
         if title is None:
             raise Problem(404, f"Item {item_id[:64]!r} is not known to the run of {live.run.manifest.run_date}.")
-        found = live.similar(item_id) or b""
+        found = live.similar(item_id) or NOTHING
         if query.as_published:
-            entries = joined(found, query.k)
+            entries = first(found, query.k)
         else:
             must_have(live, query)
-            entries = b",".join(entry for entry, _ in selected(live, query, [found]))
+            entries = array_of(entry for entry, _ in selected(live, query, [found]))
         wanted = asked.headers.get("if-none-match")
         if wanted is not None and (unchanged := live.stamp.headers.if_unchanged(wanted)):
             return unchanged
-        said = (live.stamp.head, b',"item_id":', orjson.dumps(item_id), b',"title":', title, live.well, entries, b"]}")
+        said = (live.stamp.head, b',"item_id":', orjson.dumps(item_id), b',"title":', title, live.well, entries, b"}")
         return live.stamp.headers.answer(b"".join(said), asked.headers, self._service.gzip_from)
