@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nightshift.publishing.lists import HISTORIES, SEGMENTS, Lists, load_lists
-from nightshift.publishing.manifest import Manifest, Model, Run
+from nightshift.publishing.manifest import FORMAT, Manifest, Model, Run
 from nightshift.publishing.pointer import Move, make_live
 from nightshift.publishing.publish import Origin, publish_run
+from nightshift.publishing.read import read_manifest
 from nightshift.publishing.storage import Storage
 
 NOW = dt.datetime(2011, 12, 1, 2, 0, tzinfo=dt.UTC)
@@ -151,6 +152,13 @@ def announce(storage: Storage, date: dt.date, run_id: str, mark: str = "a") -> R
     )
     storage.create(manifest.run.manifest, manifest.to_json())
     return manifest.run
+
+
+def as_an_earlier_release_left_it(storage: Storage, run: Run) -> None:
+    """Give a published run the format before this one."""
+    older = read_manifest(storage, run).model_copy(update={"format": FORMAT - 1})
+    storage.delete(run.manifest)
+    storage.create(run.manifest, older.to_json())
 
 
 def announce_live(storage: Storage, date: dt.date, run_id: str, mark: str = "a") -> Move:

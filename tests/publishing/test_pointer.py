@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from jobs import rollback
 from nightshift.config import load
-from nightshift.publishing.manifest import FORMAT, Manifest, Run
+from nightshift.publishing.manifest import Run
 from nightshift.publishing.pointer import Move, Pointer, back, forward, keeps, make_live, read_pointer
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import ConflictError, Storage, StoreError, open_storage, store_of
 from nightshift.runs import StepError
 from nightshift.runs.lock import alone
-from tests.publishing.planted import NOW, announce, announce_live, day
+from tests.publishing.planted import NOW, announce, announce_live, as_an_earlier_release_left_it, day
 
 
 def live(storage: Storage) -> str:
@@ -112,12 +112,8 @@ def test_a_rollback_passes_over_runs_that_were_pruned(storage: Storage) -> None:
 
 
 def test_a_rollback_goes_to_no_run_of_an_earlier_release(storage: Storage) -> None:
-    for number in (28, 29, 30):
-        announce_live(storage, day(number), "night")
-    key = "home/runs/2011-11-29/night/manifest.json"
-    old = Manifest.model_validate_json(storage.read(key).body).model_copy(update={"format": FORMAT - 1})
-    storage.delete(key)
-    storage.create(key, old.to_json())
+    moves = [announce_live(storage, day(number), "night") for number in (28, 29, 30)]
+    as_an_earlier_release_left_it(storage, moves[1].live)
     with pytest.raises(StoreError, match=r"2011-11-29/night has format .*: publish 2011-11-29 again"):
         roll_back(storage, "home", "2011-11-29", NOW)
     assert str(roll_back(storage, "home", None, NOW).live) == "2011-11-28/night"

@@ -29,7 +29,16 @@ from nightshift.publishing.read import (
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, open_storage
 from nightshift.runs import StepError, open_night
-from tests.publishing.planted import ITEMS, NOW, USERS, day, publish, publish_live, write_lists
+from tests.publishing.planted import (
+    ITEMS,
+    NOW,
+    USERS,
+    as_an_earlier_release_left_it,
+    day,
+    publish,
+    publish_live,
+    write_lists,
+)
 
 
 def test_every_user_finds_their_list_and_every_item_its_like(storage: Storage, tmp_path: Path) -> None:
@@ -80,6 +89,17 @@ def test_publishing_again_changes_nothing(storage: Storage) -> None:
     before = storage.list("home/")
     assert publish(storage, day(30), "first") == manifest
     assert storage.list("home/") == before
+
+
+def test_the_same_lists_of_an_earlier_release_are_published_beside_and_go_live(
+    storage: Storage, tmp_path: Path
+) -> None:
+    first = publish_live(storage, day(30), "first").live
+    as_an_earlier_release_left_it(storage, first)
+    move = publish_live(storage, day(30), "first")
+    assert (move.moved, move.live.run_id) == (True, f"first.{first.content_hash[:8]}")
+    run = open_run(storage, read_manifest(storage, move.live), tmp_path / "cache")
+    assert all(run.user(user) for user in USERS)
 
 
 def test_other_lists_under_the_same_id_are_published_beside_and_go_live_once(

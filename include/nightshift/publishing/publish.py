@@ -21,7 +21,7 @@ import pyarrow as pa
 from nightshift.publishing.build import build
 from nightshift.publishing.layout import MANIFEST, PRUNED, run_folder
 from nightshift.publishing.lists import Lists
-from nightshift.publishing.manifest import File, Manifest, Model
+from nightshift.publishing.manifest import FORMAT, File, Manifest, Model
 from nightshift.publishing.read.manifests import CorruptRunError, parse_manifest
 from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, sha256_of
 
@@ -95,9 +95,9 @@ def publish_run(
                     config=origin.config,
                 )
                 published = _announce(storage, manifest)
-            elif published.content_hash == content:
+            elif _is_of(published, content):
                 log.info("%s is published already with these lists", published.run)
-            if published.content_hash == content:
+            if _is_of(published, content):
                 return published
             log.warning("%s is published with other lists, and stays; these are of %s", published.run, own_id)
         raise StoreError(f"{own_id} is published with other lists, or being removed: give another --run-id")
@@ -124,6 +124,11 @@ def _published(storage: Storage, folder: str) -> Manifest | None:
         return parse_manifest(storage, folder + MANIFEST)
     except NotThereError:
         return None
+
+
+def _is_of(published: Manifest, content: str) -> bool:
+    """Whether a run has these records, where readers of this release look for them."""
+    return published.content_hash == content and published.format == FORMAT
 
 
 def _announce(storage: Storage, manifest: Manifest) -> Manifest:
