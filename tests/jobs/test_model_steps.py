@@ -142,7 +142,7 @@ def test_the_verdict_names_who_serves_and_all_figures(night):
 def test_the_lists_can_be_published(night, tmp_path):
     lists = load_lists(night.folder / "lists")
     run = build(lists, 4, 1, tmp_path)
-    assert run.counts == {"users": 60, "items": 43, "lists": 60 + 43 + 1 + 2, "entries": 600}
+    assert run.counts == {"users": 60, "items": 43, "lists": 60 + 43 + 1 + 2, "entries": 600, "longest": 10}
     assert lists.popular.num_rows == 10
     assert {"item_id": "MUG00", "title": "MUG NO 00"} in lists.items.to_pylist()
     rows = pd.read_parquet(night.folder / "lists" / "lists.parquet")
