@@ -266,6 +266,29 @@ def test_a_channel_whose_run_takes_long_holds_up_no_other(
         follower.stop()
 
 
+def test_one_who_is_told_and_fails_ends_no_following_and_is_said_once(
+    storage: Storage, follower: Follower, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = list[None]()
+
+    def fails() -> None:
+        looks.append(None)
+        raise StoreError("no route to host")
+
+    publish_live(storage, day(29), "night", mark="a")
+    follower = Follower(storage, "home", follower.cache, follower.metrics, looked=fails)
+    follower.start(0.02)
+    try:
+        wait_until(lambda: len(looks) > 2)
+        publish_live(storage, day(30), "night", mark="b")
+        wait_until(lambda: served(follower) == "2011-11-30/night")
+    finally:
+        follower.stop()
+    assert [record.message for record in caplog.records if record.exc_info] == [
+        "what follows a look at home failed; looking on"
+    ]
+
+
 def test_nothing_is_kept_of_a_channel_that_is_over(storage: Storage, follower: Follower) -> None:
     for run_id, mark in (("night", "a"), ("bold", "b")):
         run = publish(storage, day(29), run_id, mark=mark).run

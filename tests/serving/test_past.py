@@ -13,11 +13,13 @@ import pytest
 
 from nightshift.erasure.people import People
 from nightshift.erasure.published import remove_old, replace_runs
-from nightshift.publishing.storage import Storage, open_storage
-from nightshift.serving.routes.past import MOST_ASKING, MOST_OPEN
+from nightshift.publishing.storage import Storage, StoreError, open_storage
+from nightshift.serving.routes import past as routes_past
+from nightshift.serving.routes.past import MOST_ASKING, MOST_OPEN, PastRuns
 from nightshift.serving.seams import Seams
 from tests.publishing.planted import NOW, day, publish_live
 from tests.serving.asking import Client, Response, make_client
+from tests.serving.running import wait_until
 from tests.serving.test_seams import Plugged, with_key
 
 OWN = "/v1/users/17850/recommendations"
@@ -90,6 +92,33 @@ def test_a_run_that_went_with_somebody_who_was_erased_is_not_read_from_memory(st
     assert not list((tmp_path / "cache/home/past").glob("*.lmdb")), "nor does it lie on this disk"
     (new,) = (each.new.run for each in replaced if each.old.run_date == day(29))
     assert client.get(f"{OWN}?run={new}").json()["degraded"]["level"] == "popular"
+
+
+def test_tidying_keeps_nobody_waiting_and_is_done_once_the_store_is_back(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows the live run calls it after each look: neither a store that is down may end that, nor a slow one."""
+    client = make_client(publish_nights(storage), tmp_path / "cache", past=True)
+    past: PastRuns = client.app._recommend.answer._past["home"]  # type: ignore[attr-defined]
+    monkeypatch.setattr(routes_past, "TIDY_SECONDS", 0.0)
+    of_run(client, 28)
+    (folder,) = (live.run.manifest.folder for live in past._open.values())
+    asked, gives_up, exists = threading.Event(), threading.Event(), storage.exists
+
+    def unreachable(key: str) -> bool:
+        asked.set()
+        gives_up.wait(5)
+        raise StoreError("no route to host")
+
+    monkeypatch.setattr(storage, "exists", unreachable)
+    past.tidy()
+    assert asked.wait(20)
+    assert not gives_up.is_set()
+    storage.delete_all(folder)
+    monkeypatch.setattr(storage, "exists", exists)
+    gives_up.set()
+    wait_until(lambda: past.tidy() or not past._open)
+    assert client.get(f"{OWN}?run=2011-11-28/night").status == 404
 
 
 @pytest.mark.parametrize(

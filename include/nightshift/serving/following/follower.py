@@ -28,7 +28,7 @@ class Follower:
 
     Args:
         cache: a folder of this surface's own, for downloads and for what serves when the store is down.
-        looked: called after every look.
+        looked: called after every look. What it raises ends no following.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Follower:
         }
         self.current = self.channels[CURRENT]
         self._told = looked
+        self._untold: str | None = None  # why who is told could not be, the last time
         self._stopping = threading.Event()
         self._bells = {name: threading.Event() for name in self.channels}
         self._looked = {name: threading.Event() for name in self.channels}
@@ -120,7 +121,17 @@ class Follower:
             channel.look()
         except Exception:
             log.exception("the look at %s of %s failed; looking again", channel.name, self.surface)
-        self._told()
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._told()
+        except Exception as error:
+            if repr(error) != self._untold:
+                log.exception("what follows a look at %s failed; looking on", self.surface)
+            self._untold = repr(error)
+        else:
+            self._untold = None
 
     def _follow(self, channel: Channel, seconds: float) -> None:
         bell = self._bells[channel.name]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ from nightshift.serving.routes.pages import NOW
 from nightshift.serving.routes.query import Queries, Query
 from nightshift.serving.service import SOON, Service, must_be_for
 
+log = logging.getLogger("nightshift.serving")
+
 T = TypeVar("T")
 
 MOST_OPEN = 2  # of a surface
@@ -37,7 +40,7 @@ FOLDER = "past"  # in a surface's cache
 
 
 class PastRuns:
-    """The published runs of one surface. All of it asks the store, so call it from a thread.
+    """The published runs of one surface. All of it but `tidy` asks the store, so call it from a thread.
 
     Args:
         cache: a folder of its own.
@@ -50,7 +53,8 @@ class PastRuns:
         self._one_by_one, self._reading = threading.Lock(), threading.Lock()
         self._asking = threading.BoundedSemaphore(MOST_ASKING)
         self._threads = ThreadPoolExecutor(MOST_ASKING, "past runs")  # others' work must not wait for this store
-        self._tidied = 0.0
+        self._tidy_at = 0.0  # by the clock of `time.monotonic`
+        self._tidied: Future[None] | None = None  # what was begun last
 
     def names(self) -> list[str]:
         """Of the runs, as `<run date>/<run id>`, the latest first."""
@@ -71,12 +75,19 @@ class PastRuns:
         return live, found
 
     def tidy(self) -> None:
-        """Once a minute: let go of the runs that the store has no more, here and in memory."""
-        if time.monotonic() - self._tidied > TIDY_SECONDS and self._cache.is_dir():
-            self._tidied = time.monotonic()
+        """Once a minute, in a thread: let go of the runs that the store has no more, here and in memory."""
+        is_over = self._tidied is None or self._tidied.done()
+        if is_over and time.monotonic() >= self._tidy_at and self._cache.is_dir():
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
+            self._tidied = self._threads.submit(self._tidy)
+
+    def _tidy(self) -> None:
+        try:
             with self._one_by_one:
                 self._let_go_of_what_went()
                 tidy(self._cache, [live.run.manifest for live in self._open.values()])
+        except Exception as error:
+            log.warning("past runs of %s that may have gone are kept a minute longer: %s", self._surface, error)
 
     def _found(self, live: LiveRun, user_id: str, query: Query) -> Found:
         with self._reading:  # a shard's reader is for one thread at a time
