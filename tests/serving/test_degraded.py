@@ -205,6 +205,25 @@ def test_a_shard_that_is_not_here_yet_gives_the_next_level_and_is_fetched(s3: St
     assert (count(client, "awaited"), count(client, "fetched")) == (1, 1)
 
 
+@pytest.mark.parametrize("down", [True, False], ids=["the store is down", "the live run is refused"])
+def test_a_kept_run_gets_the_shards_that_it_lacks_once_the_store_answers(
+    s3: Storage, fault: Fault, tmp_path: Path, down: bool
+) -> None:
+    publish_live(s3, day(29), "night")
+    make_client(s3, tmp_path, how=Follows(lazy=True))
+    fault.on = down
+    if not down:
+        s3.delete(publish_live(s3, day(30), "night", mark="b").live.manifest)
+    client = make_client(s3, tmp_path, how=Follows(lazy=True, stale_seconds=0))
+    live = client.service.live("home")
+    assert (live.key, live.fetcher.missing, bool(live.stale)) == ("2011-11-29/night", 2, True)
+    fault.on = False
+    look(client)
+    assert degraded(client)["level"] == "popular"
+    client.service.live("home").fetcher.wait()
+    assert degraded(client) == (None if down else {"level": "stale", "reason": live.stale})
+
+
 def test_the_shards_that_are_in_use_are_fetched_before_the_next_run_is_served(s3: Storage, tmp_path: Path) -> None:
     publish_live(s3, day(29), "night", mark="a")
     client = make_client(s3, tmp_path, how=Follows(lazy=True))

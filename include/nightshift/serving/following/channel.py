@@ -269,10 +269,11 @@ class Channel:
     def _serve_what_is_here(self) -> None:
         """Serve the last good run that is whole on this machine."""
         why = "a newer run is refused, as it cannot be read whole" if self.refusal else "the store cannot be read"
-        offline = cast(Storage, OnThisMachine(self.storage))
+        offline = OnThisMachine(self.storage)
         for manifest in self._kept:
             try:
-                self.live = self._opened(offline, manifest, f"there may be a newer run: {why}")
+                self.live = self._opened(cast(Storage, offline), manifest, f"there may be a newer run: {why}")
+                offline.downloads = True
                 self._hold_beside(self.live)
             except (StoreError, OSError) as error:
                 if str(error) not in self._passed_over:

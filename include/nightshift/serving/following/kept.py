@@ -74,13 +74,20 @@ class KeptRuns:
 
 
 class OnThisMachine:
-    """A store as far as its files are on this machine: nothing is asked of it, and nothing downloaded."""
+    """A store as far as its files are on this machine: nothing is asked of it.
+
+    Attributes:
+        downloads: whether what is not here may be fetched: once a run is open, for the shards that it lacks.
+    """
 
     def __init__(self, storage: Storage) -> None:
+        self._storage, self.downloads = storage, False
         self.address, self.transfers, self.local = storage.address, storage.transfers, storage.local
 
     def download(self, key: str, target: Path) -> None:
-        raise StoreError(f"{key} is not on this machine")
+        if not self.downloads:
+            raise StoreError(f"{key} is not on this machine")
+        self._storage.download(key, target)
 
 
 def forget_others(cache: Path, channels: Iterable[str]) -> None:
