@@ -186,6 +186,26 @@ def test_a_pointer_that_was_taken_away_leaves_what_it_named(s3: Storage, tmp_pat
     assert degraded(client) is None
 
 
+@pytest.mark.parametrize("down", [True, False], ids=["and the store is down, at first", "only"])
+def test_a_service_that_starts_while_the_pointer_is_gone_serves_what_it_kept(
+    s3: Storage, fault: Fault, tmp_path: Path, down: bool
+) -> None:
+    publish_live(s3, day(29), "night")
+    make_client(s3, tmp_path)
+    pointer = s3.read("home/current.json").body
+    s3.delete("home/current.json")
+    fault.on = down
+    client = make_client(s3, tmp_path)
+    fault.on = False
+    look(client)
+    assert degraded(client) == {"level": "stale", "reason": "the store no longer says which run is live"}
+    assert client.get("/readyz").status == 200
+    look(client)
+    s3.write("home/current.json", pointer)
+    look(client)
+    assert degraded(client) is None
+
+
 def test_a_shard_that_is_not_here_yet_gives_the_next_level_and_is_fetched(s3: Storage, tmp_path: Path) -> None:
     pairs = segment_pairs({"country:Germany": ["de0", "de1"]})
     publish_with(s3, day(29), "night", pairs)

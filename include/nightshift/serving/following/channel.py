@@ -33,6 +33,9 @@ log = logging.getLogger("nightshift.serving")
 
 LONGEST_WAIT = 60.0  # seconds between two tries to open a run that was refused
 
+REFUSED = "a newer run is refused, as it cannot be read whole"
+GONE = "the store no longer says which run is live"
+
 
 @dataclass(frozen=True)
 class Follows:
@@ -108,7 +111,7 @@ class Channel:
         else:
             self.trouble, self._unread_since, self.pointer_read, self._found = None, None, time.time(), True
             self._follow(pointer)
-        if self.live is None and (self.trouble or self.refusal):
+        if self.live is None:
             self._serve_what_is_here()
 
     @property
@@ -242,7 +245,7 @@ class Channel:
         self._retry_at = time.monotonic() + min(LONGEST_WAIT, 0.5 * 2**self._failures)
         self.refusal = str(error)
         self.metrics.happened(self.surface, "refused")
-        self._now("a newer run is refused, as it cannot be read whole")
+        self._now(REFUSED)
         log.error("%s: refused: %s; still serving %s", self._key, error, self.live and self.live.key)
 
     def _is_unread(self, error: StoreError) -> None:
@@ -261,18 +264,19 @@ class Channel:
         if self.name != CURRENT:
             self.live = self._seen = None
             self._kept.forget()
-        elif self.live and self._seen:
+        elif self.live and self.live.stale != GONE:
             self._seen = None
-            self._now("the store no longer says which run is live")
+            self._now(GONE)
             log.error("%s is gone; still serving %s", self._key, self.live.key)
 
     def _serve_what_is_here(self) -> None:
         """Serve the last good run that is whole on this machine."""
-        why = "a newer run is refused, as it cannot be read whole" if self.refusal else "the store cannot be read"
+        why = REFUSED if self.refusal else "the store cannot be read" if self.trouble else None
+        stale = f"there may be a newer run: {why}" if why else GONE
         offline = OnThisMachine(self.storage)
         for manifest in self._kept:
             try:
-                self.live = self._opened(cast(Storage, offline), manifest, f"there may be a newer run: {why}")
+                self.live = self._opened(cast(Storage, offline), manifest, stale)
                 offline.downloads = True
                 self._hold_beside(self.live)
             except (StoreError, OSError) as error:
@@ -280,7 +284,7 @@ class Channel:
                     log.warning("%s, kept on this machine, cannot be served: %s", manifest.run, error)
                 self._passed_over.add(str(error))
             else:
-                log.warning("serving %s as this machine kept it: %s", manifest.run, self.trouble or self.refusal)
+                log.warning("serving %s as kept here: %s", manifest.run, self.trouble or self.refusal or GONE)
                 return
 
 
