@@ -19,6 +19,8 @@ from nightshift.serving.following.follower import Follower
 from nightshift.serving.following.mapped import PIECE, hold, let_go, why_not_held
 from nightshift.serving.telemetry.metrics import Metrics
 from tests.publishing.planted import NOW, day, publish_live
+from tests.publishing.stores import BUCKET
+from tests.serving.asking import make_client
 from tests.serving.running import start, wait_until, write_config
 
 CAP_IPC_LOCK, PR_CAPBSET_DROP = 14, 24
@@ -29,7 +31,7 @@ def resident(path: Path, what: str = "Rss:") -> int:
     total, inside = 0, False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if "-" in line.split()[0]:
-            inside = path.name in line
+            inside = str(path) in line
         elif inside and line.startswith(what):
             total += 1024 * int(line.split()[1])
     return total
@@ -50,7 +52,7 @@ def test_the_pages_of_a_shard_go_and_come_back(tmp_path: Path) -> None:
         assert dict(shard.pairs()) == pairs
     before = resident(tmp_path / "stays.lmdb")
     assert before > PIECE
-    let_go({"goes.lmdb", "elsewhere.lmdb"})
+    let_go({tmp_path / "goes.lmdb", tmp_path / "elsewhere.lmdb"})
     assert resident(tmp_path / "goes.lmdb") == 0
     assert resident(tmp_path / "stays.lmdb") == before
     assert dict(shards["goes"].pairs()) == pairs
@@ -62,7 +64,7 @@ def test_a_file_that_was_deleted_while_it_is_mapped_is_found(tmp_path: Path) -> 
     shard = open_shard(path)
     assert shard.get(b"key")
     path.unlink()
-    let_go({"goes.lmdb"})
+    let_go({path})
     assert resident(path) == 0
     assert shard.get(b"key") == b"x" * 4000
 
@@ -72,13 +74,13 @@ def test_what_is_held_is_read_and_stays_until_it_is_let_go_of(tmp_path: Path) ->
         write_shard(tmp_path / f"{name}.lmdb", [(b"%d" % number, b"x" * 4000) for number in range(8)])
     shards = [open_shard(tmp_path / f"{name}.lmdb") for name in ("held", "other")]
     size = (tmp_path / "held.lmdb").stat().st_size
-    hold({"held.lmdb"}, lambda: False)
+    hold({tmp_path / "held.lmdb"}, lambda: False)
     assert resident(tmp_path / "held.lmdb", "Locked:") == 0, "nobody wants it any more"
-    hold({"held.lmdb"})
-    hold({"held.lmdb"})
+    hold({tmp_path / "held.lmdb"})
+    hold({tmp_path / "held.lmdb"})
     assert resident(tmp_path / "held.lmdb", "Locked:") == resident(tmp_path / "held.lmdb") >= size
     assert resident(tmp_path / "other.lmdb", "Locked:") == 0
-    let_go({"held.lmdb"})
+    let_go({tmp_path / "held.lmdb"})
     assert resident(tmp_path / "held.lmdb") == 0
     assert shards[0].get(b"3") == b"x" * 4000
 
@@ -88,7 +90,7 @@ def test_what_may_not_be_held_is_an_error_and_the_service_does_not_begin_with_it
     code = (
         "import sys; from pathlib import Path; from nightshift.publishing.shards import open_shard;"
         "from nightshift.serving.following.mapped import hold, why_not_held;"
-        "shard = open_shard(Path(sys.argv[1])); print(why_not_held()); hold({'large.lmdb'})"
+        "shard = open_shard(Path(sys.argv[1])); print(why_not_held()); hold({Path(sys.argv[1])})"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "large.lmdb")]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=may_hold_little)
@@ -181,3 +183,21 @@ def test_what_another_channel_serves_stays_held_when_one_moves_on(follower: Foll
     follower.look()
     wait_until(lambda: locked(follower) == {True})
     assert locked(follower, "other") == {True}
+
+
+def test_what_somebody_else_has_of_the_same_content_is_not_let_go_of(s3_endpoint: str, tmp_path: Path) -> None:
+    """It may be unmapped at any moment, and other memory be where it was: that would read as zeros then."""
+    storage = open_storage(f"s3://{BUCKET}/{tmp_path.name}", s3_endpoint)
+    publish_live(storage, day(29), "night", mark="a")
+    client = make_client(storage, tmp_path, past=True)
+    assert client.get("/v1/users/17850/recommendations?run=2011-11-29/night").status == 200
+    before = client.service.live("home")
+    assert before.user("17850")
+    publish_live(storage, day(30), "night", mark="b")
+    client.service.followers["home"].look()
+    served = {file.sha256 for file in client.service.live("home").run.manifest.shards}
+    names = {f"{file.sha256}.lmdb" for file in before.run.manifest.item_shards if file.sha256 not in served}
+    assert names
+    for name in names:
+        assert resident(tmp_path / "home" / name) == 0
+        assert resident(tmp_path / "home/past" / name) > 0

@@ -174,8 +174,8 @@ class Channel:
         if not before:
             self._hold_beside(opened)
         else:
-            served = set[str]().union(*(self._names(live.run.manifest) for live in (opened, *self._others())))
-            let_go(self._names(before.run.manifest) - served)
+            served = (live.run.manifest for live in (opened, *self._others()))
+            let_go(self._mapped(before).difference(*map(self._paths, served)))
         self._kept.keep(manifest, history)
         self.metrics.happened(self.surface, "opened")
         log.info("serving %s of %s, model %s %s", run, self._key, manifest.model.name, manifest.model.version)
@@ -216,7 +216,7 @@ class Channel:
     def _hold(self, live: LiveRun, wanted: Callable[[], bool] = lambda: True) -> None:
         """Have the shards of a run in memory, for as long as it is served."""
         try:
-            hold(self._names(live.run.manifest), wanted)
+            hold(self._mapped(live), wanted)
         except OSError as error:
             log.warning("%s: not all of its shards can be held in memory: %s", live.key, error)
 
@@ -230,10 +230,14 @@ class Channel:
             name = f"hold {self.name} of {self.surface}"
             threading.Thread(target=self._hold, args=(live, is_served), name=name, daemon=True).start()
 
-    def _names(self, manifest: Manifest) -> set[str]:
-        """The names of its shards' files on this machine."""
+    def _paths(self, manifest: Manifest) -> dict[Path, File]:
+        """Where its shards lie on this machine, or will."""
         local = self.storage.local
-        return {(local(manifest.folder + file.path) or cached(self.cache, file)).name for file in manifest.shards}
+        return {local(manifest.folder + file.path) or cached(self.cache, file): file for file in manifest.shards}
+
+    def _mapped(self, live: LiveRun) -> set[Path]:
+        """Where those of its shards lie that are open: as long as it is there, they stay mapped."""
+        return {path for path, file in self._paths(live.run.manifest).items() if live.run.shard(file) is not None}
 
     def _now(self, stale: str | None) -> None:
         if self.live and self.live.stale != stale:

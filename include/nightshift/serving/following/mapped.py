@@ -40,8 +40,8 @@ def why_not_held() -> str | None:
     )
 
 
-def hold(names: Collection[str], wanted: Callable[[], bool] = lambda: True) -> None:
-    """Read every mapped file of these names, and keep it in memory until it is let go of or unmapped.
+def hold(files: Collection[Path], wanted: Callable[[], bool] = lambda: True) -> None:
+    """Read these files, where they are mapped, and keep them in memory until they are let go of or unmapped.
 
     Args:
         wanted: asked before each piece; it stops when that says no.
@@ -50,7 +50,7 @@ def hold(names: Collection[str], wanted: Callable[[], bool] = lambda: True) -> N
         OSError: this process may not, or there is no room.
     """
     system = _system()
-    for piece, size in _pieces(names):
+    for piece, size in _pieces(files):
         if not wanted():
             return
         system.madvise(piece, size, mmap.MADV_WILLNEED)  # in large reads: LMDB has asked for a page at a time
@@ -69,12 +69,15 @@ def hold_what_is_read() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def let_go(names: Collection[str]) -> None:
-    """Let go of the pages of every mapped file of these names. Who reads on gets them again. Linux; else nothing."""
+def let_go(files: Collection[Path]) -> None:
+    """Let go of the pages of these files, where they are mapped. Who reads on gets them again. Linux; else nothing.
+
+    The caller keeps them mapped meanwhile: where they were, there may be other memory as soon as they are not.
+    """
     if not MAPS.exists() or not hasattr(mmap, "MADV_DONTNEED"):
         return
     system = _system()
-    for piece, size in _pieces(names):
+    for piece, size in _pieces(files):
         system.munlock(piece, size)
         system.madvise(piece, size, mmap.MADV_DONTNEED)
         time.sleep(PAUSE)
@@ -88,18 +91,18 @@ def _system() -> ctypes.CDLL:
     return system
 
 
-def _pieces(names: Collection[str]) -> Iterator[tuple[int, int]]:
+def _pieces(files: Collection[Path]) -> Iterator[tuple[int, int]]:
     """Where the files' pages are, and how many bytes, a piece after the other."""
-    for start, end in list(_mapped(names)):
+    for start, end in list(_mapped({file.resolve() for file in files})):
         for piece in range(start, end, PIECE):
             yield piece, min(PIECE, end - piece)
 
 
-def _mapped(names: Collection[str]) -> Iterator[tuple[int, int]]:
+def _mapped(files: Collection[Path]) -> Iterator[tuple[int, int]]:
     """Where they are, as proc_pid_maps(5) says it; not what is mapped beyond a file's end, as LMDB does."""
     for line in MAPS.read_text().splitlines():
         addresses, _, offset, _, _, *path = line.split(maxsplit=5)
-        if path and Path(path[0].removesuffix(" (deleted)")).name in names:
+        if path and Path(path[0].removesuffix(" (deleted)")) in files:
             start, end = (int(text, 16) for text in addresses.split("-"))
             with contextlib.suppress(OSError):  # it has gone: let go of all that is mapped
                 within = max(0, Path(path[0]).stat().st_size - int(offset, 16))
