@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -70,6 +71,26 @@ def test_it_gives_way_from_its_first_moment(
     another.fetch(s3, manifest, manifest.shards, tmp_path / "cache", 60)
     assert seen == [(os.SCHED_IDLE, 19)]
     assert os.sched_getscheduler(0) != os.SCHED_IDLE
+
+
+def test_where_it_may_not_give_way_it_works_all_the_same(
+    s3: Storage, another: Ahead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sandbox may deny both calls."""
+    manifest, cache, denied = publish(s3, day(29), "night"), tmp_path / "cache", list[str]()
+
+    def deny(name: str) -> None:
+        def call(*given: object) -> None:
+            denied.append(name)
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(ahead.os, name, call)
+
+    deny("setpriority")
+    deny("sched_setscheduler")
+    another.fetch(s3, manifest, manifest.shards, cache, 60)
+    assert denied == ["setpriority", "sched_setscheduler"]
+    assert all(was_fetched(s3, manifest, file, cache) for file in manifest.shards)
 
 
 def test_small_runs_are_left_for_when_they_are_opened(s3: Storage, tmp_path: Path) -> None:

@@ -79,10 +79,11 @@ def main() -> None:
 
 
 def _gives_way(process: int) -> None:
-    """Have it run when nobody else wants to (Linux: SCHED_IDLE)."""
-    with contextlib.suppress(ProcessLookupError):
+    """Have it run when nobody else wants to (Linux: SCHED_IDLE), as far as the system lets us."""
+    with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process, 19)
-        if hasattr(os, "SCHED_IDLE"):
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):
             os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
 
 
