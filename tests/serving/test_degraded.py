@@ -279,6 +279,30 @@ def test_a_shard_that_cannot_be_fetched_is_tried_again_later(
     assert degraded(client) is None
 
 
+@pytest.mark.parametrize("wrong", ["what nobody foresaw", "no thread to be had"])
+def test_whatever_ends_a_fetch_the_shard_is_tried_again(
+    s3: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    publish_live(s3, day(29), "night")
+    client = make_client(s3, tmp_path, how=Follows(lazy=True))
+    live = client.service.live("home")
+    with monkeypatch.context() as broken:
+        if wrong == "no thread to be had":
+            broken.setattr(shards.threading.Thread, "start", no_thread)
+        else:
+            broken.setattr(live.run, "open_all", lambda files: 1 / 0)
+        assert degraded(client)["level"] == "popular"
+        live.fetcher.wait()
+    monkeypatch.setattr(shards.time, "monotonic", lambda: float("inf"))
+    assert degraded(client)["level"] == "popular"
+    live.fetcher.wait()
+    assert degraded(client) is None
+
+
+def no_thread(self: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_two_surfaces_are_served_and_fail_apart(s3: Storage, tmp_path: Path) -> None:
     publish_live(s3, day(29), "night", mark="a", surface="home")
     client = make_client(s3, tmp_path, surfaces=("home", "mail"))
@@ -297,6 +321,21 @@ def test_a_call_that_comes_back_in_time_is_what_it_returns_or_raises() -> None:
     with pytest.raises(KeyError):
         timely(lambda: {}["x"])
     assert timely(lambda: 8) == 8
+
+
+def test_a_call_for_which_there_is_no_thread_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    timely = Timely(5)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(StoreError, match="the store cannot be asked: can't start new thread"):
+            timely(lambda: 7)
+    with pytest.raises(RuntimeError, match="of the store's own"):
+        timely(of_its_own)
+    assert timely(lambda: 7) == 7
+
+
+def of_its_own() -> None:
+    raise RuntimeError("of the store's own")
 
 
 def test_it_is_ready_once_every_surface_is(s3: Storage, fault: Fault, tmp_path: Path) -> None:

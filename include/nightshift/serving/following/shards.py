@@ -64,9 +64,19 @@ class Fetcher:
             if number not in self._waiting and time.monotonic() >= self._again.get(number, 0):
                 self._waiting.append(number)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._fetch, name="shards", daemon=True)
-                    self._thread.start()
+                    self._begin()
         raise NotHereError
+
+    def _begin(self) -> None:
+        """Start the thread that fetches what is waited for; where there is none to be had, the next who asks tries."""
+        thread = threading.Thread(target=self._fetch, name="shards", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log.warning("no shard of %s can be fetched now: %s", self._run.manifest.run, error)
+            self._waiting.clear()
+        else:
+            self._thread = thread
 
     def _fetch(self) -> None:
         while True:
@@ -81,8 +91,10 @@ class Fetcher:
                 self._run.open_all([file])
                 self.of_users[number] = _kept(self._run, file)
                 self._fetched()
-            except (StoreError, OSError) as error:
-                log.warning("shard %s of %s cannot be fetched: %s", number, self._run.manifest.run, error)
+            except Exception as error:
+                unforeseen = not isinstance(error, StoreError | OSError)
+                run = self._run.manifest.run
+                log.warning("shard %s of %s cannot be fetched: %s", number, run, error, exc_info=unforeseen)
                 self._again[number] = time.monotonic() + AGAIN_SECONDS
             finally:
                 with self._lock:

@@ -19,11 +19,14 @@ class Timely:
         self._seconds, self._busy = seconds, threading.Lock()
 
     def __call__(self, what: Callable[[], T]) -> T:
-        """What `what` returns or raises. Raises `StoreError` where it does neither in time."""
+        """What `what` returns or raises. Raises `StoreError` where it does neither in time, or cannot be asked."""
         if not self._busy.acquire(blocking=False):
             raise StoreError("the store has not answered what it was asked before")
+        begun = False
 
         def asked() -> T:
+            nonlocal begun
+            begun = True
             try:
                 return what()
             finally:
@@ -33,3 +36,8 @@ class Timely:
             return within(self._seconds, asked)
         except TimeoutError:
             raise StoreError(f"the store has not answered within {self._seconds:g} s") from None
+        except RuntimeError as error:
+            if begun:
+                raise
+            self._busy.release()  # there was no thread for it
+            raise StoreError(f"the store cannot be asked: {error}") from None
