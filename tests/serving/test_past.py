@@ -17,7 +17,7 @@ from nightshift.publishing.storage import Storage, StoreError, open_storage
 from nightshift.serving.routes import past as routes_past
 from nightshift.serving.routes.past import MOST_ASKING, MOST_OPEN, PastRuns
 from nightshift.serving.seams import Seams
-from tests.publishing.planted import NOW, day, publish_live
+from tests.publishing.planted import NOW, as_an_earlier_release_left_it, day, publish_live
 from tests.serving.asking import Client, Response, make_client
 from tests.serving.running import wait_until
 from tests.serving.test_seams import Plugged, with_key
@@ -128,6 +128,23 @@ def test_a_run_that_there_is_not_is_said(client: Client, run: str) -> None:
     answer = client.get(f"{OWN}?run={run}")
     assert answer.status == 404
     assert "GET /v1/runs lists those there are" in answer.json()["detail"]
+
+
+def test_a_run_that_will_never_be_read_is_said_to_be_so_and_not_to_be_asked_for_again(
+    storage: Storage, tmp_path: Path
+) -> None:
+    older = publish_live(storage, day(28), "night").live
+    as_an_earlier_release_left_it(storage, older)
+    damaged = publish_live(storage, day(29), "night", mark="b").live
+    publish_live(storage, day(30), "night", mark="c")
+    storage.write(damaged.manifest, b"half")
+    client = make_client(storage, tmp_path / "cache", past=True)
+    for run, says in ((older, "publish 2011-11-28 again."), (damaged, "is no manifest")):
+        answer = client.get(f"{OWN}?run={run}")
+        assert (answer.status, "retry-after" in answer.headers) == (409, False)
+        assert says in answer.json()["detail"]
+    described = client.get("/openapi.json").json()["paths"]["/v1/users/{user_id}/recommendations"]["get"]
+    assert "409" in described["responses"]
 
 
 def test_more_than_a_few_at_once_are_told_to_come_back(client: Client) -> None:

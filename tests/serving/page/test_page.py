@@ -287,6 +287,12 @@ def test_before_the_first_night_it_says_so_and_asks_again_when_told_to(
     assert browser.items() == OWN
 
 
+def test_a_run_that_will_never_be_read_is_not_said_to_come(browser: Browser, service: RecordedService) -> None:
+    service.down = 409
+    browser.open(user=CUSTOMER)
+    wait_until(lambda: "This run cannot be read" in browser.texts("h2"), "what is wrong")
+
+
 def test_while_it_waits_it_shows_so_and_the_last_question_wins(browser: Browser, service: RecordedService) -> None:
     service.go_on.clear()
     browser.press(CUSTOMER, Keys.ENTER)

@@ -199,7 +199,8 @@ const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 function failed(trouble) {
   if (trouble.status === 401) askForKey();
-  const title = { 0: "No answer", 503: "There is nothing to show yet" }[trouble.status] ?? "The service refused this";
+  const titles = { 0: "No answer", 409: "This run cannot be read", 503: "There is nothing to show yet" };
+  const title = titles[trouble.status] ?? "The service refused this";
   put(draw.nothing(title, trouble.message, ["Ask again", show]));
   say(trouble.message);
 }

@@ -26,6 +26,12 @@ WRONG = {
     "429": "Too many requests of this key or address; Retry-After says when to come back.",
 }
 NO_RUN = "There is no run to answer from, as nothing was ever published here."
+STORE = "The store cannot be read, or others are reading it: see Retry-After."
+OF_PAST = {
+    "404": "There is no such run.",
+    "409": "That run is damaged, or of another release's format: `detail` says which.",
+    "503": f"{NO_RUN} Of a run that is not live: {STORE}",
+}
 
 
 def describe(limits: Limits, surfaces: Sequence[str], past: bool = False, histories: bool = True) -> Json:
@@ -56,7 +62,7 @@ def describe(limits: Limits, surfaces: Sequence[str], past: bool = False, histor
                     *([RUN] if past else []),
                     OVERRIDE,
                 ],
-                {**WRONG, **({"404": "There is no such run."} if past else {}), "503": NO_RUN},
+                {**WRONG, **(OF_PAST if past else {"503": NO_RUN})},
                 tagged=True,
             ),
             "/v1/recommendations:batch": _batch(limits, surfaces),
@@ -129,7 +135,7 @@ def _runs(surfaces: Sequence[str]) -> Json:
             "The runs that lists can be asked of, the latest first. Where keys are asked for, for those of testers.",
             "Runs",
             [_surface(surfaces)],
-            {**WRONG, "503": "The store cannot be read, or others are reading it."},
+            {**WRONG, "503": STORE},
         )
     }
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from nightshift.publishing.layout import date_of
-from nightshift.publishing.read import list_manifests, open_run, parse_manifest, tidy
+from nightshift.publishing.read import CorruptRunError, list_manifests, open_run, parse_manifest, tidy
 from nightshift.publishing.storage import Storage, StoreError
 from nightshift.serving.answers import Answer
 from nightshift.serving.exchange import Asked
@@ -97,12 +97,14 @@ class PastRuns:
         """What `what` returns, in a thread.
 
         Raises:
-            Problem: others ask already, or the store cannot be read.
+            Problem: others ask already; the run is not one that can be read; or the store cannot be.
         """
         if not self._asking.acquire(blocking=False):
             raise Problem(503, f"{MOST_ASKING} requests are reading runs that are not live; ask again.", SOON)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, what)
+        except CorruptRunError as error:  # to ask again will not help
+            raise Problem(409, f"{error}.") from None
         except (StoreError, OSError) as error:
             raise Problem(503, f"The store cannot be read: {error}.", SOON) from None
         finally:

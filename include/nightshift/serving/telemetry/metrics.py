@@ -15,7 +15,7 @@ ROUTES = (
     *("recommendations", "recommendations_batch", "history", "similar", "runs", "status", "healthz", "readyz"),
     *("metrics", "openapi", "docs", "page", "unknown"),
 )
-STATUSES = (200, 304, 400, 401, 403, 404, 405, 408, 413, 414, 429, 500, 503)
+STATUSES = (200, 304, 400, 401, 403, 404, 405, 408, 409, 413, 414, 429, 500, 503)
 BOUNDS = tuple(
     microseconds * 1000
     for microseconds in (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 1_000_000)
