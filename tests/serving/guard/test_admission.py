@@ -189,6 +189,25 @@ def test_a_key_expires_without_a_look(tmp_path: Path) -> None:
     assert refusal.detail == "This key of desk has expired, on 2011-11-30."
 
 
+def test_an_expired_key_gets_in_at_no_moment_of_a_look(tmp_path: Path) -> None:
+    tried = list[Caller | Refusal]()
+
+    class Tried(Keyring):
+        """The key is tried as soon as there are other keys."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name == "keys":
+                tried.append(KeyGuard(self).admit(bearer(SHOP), time.monotonic()))
+
+    (tmp_path / "keys.yaml").write_text(yaml.safe_dump({"keys": [entry(SHOP, expires="2011-11-30")]}))
+    Tried(tmp_path / "keys.yaml")
+    assert [found.detail if isinstance(found, Refusal) else "got in" for found in tried] == [
+        "This key is not known. Was it replaced by another?",
+        "This key of shop has expired, on 2011-11-30.",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "keys: [", "keys: {}", "keys: [{name: shop}]", "\x00", "[]"])
 def test_a_broken_file_keeps_the_last_good_keys_is_counted_and_said_once(
     keys: Keys, text: str, caplog: pytest.LogCaptureFixture

@@ -108,7 +108,7 @@ class Keyring:
         """Take the file's keys if it has changed since the last look."""
         stamp = self._stamp()
         if stamp == self._seen:
-            return self._set_clocks()
+            return _set_clocks(self.keys)
         self._seen = stamp
         try:
             self._take(load_as(KeyFile, self.path, MISSING))
@@ -119,11 +119,11 @@ class Keyring:
             log.info("%d keys of %s", len(self.keys.entries), self.path)
 
     def _take(self, file: KeyFile) -> None:
-        entries = {key.digest[:HANDLE_BYTES]: self._entry(key) for key in file.keys}
-        used = {id(entry.bucket) for entry in entries.values()}
+        keys = Keys({key.digest[:HANDLE_BYTES]: self._entry(key) for key in file.keys})
+        used = {id(entry.bucket) for entry in keys.entries.values()}
         self._buckets = {limit: bucket for limit, bucket in self._buckets.items() if id(bucket) in used}
-        self.keys = Keys(entries)  # in one act: a request sees the old keys or the new
-        self._set_clocks()
+        _set_clocks(keys)
+        self.keys = keys  # in one act: a request sees the old keys or the new
 
     def _entry(self, key: Key) -> Entry:
         bucket = None
@@ -133,13 +133,6 @@ class Keyring:
                 limit, Bucket(key.rate / self._processes, part(limit[2], self._processes))
             )
         return Entry(key.digest, key.caller, bucket, key.expires)
-
-    def _set_clocks(self) -> None:
-        """Say when keys expire by the clock that requests are timed with; at each look, since the two drift apart."""
-        ahead = time.monotonic() - time.time()
-        for entry in self.keys.entries.values():
-            if entry.expires:
-                entry.expires_at = entry.expires.timestamp() + ahead
 
     def _stamp(self) -> Stamp | None:
         try:
@@ -154,3 +147,11 @@ class Keyring:
                 self.look()
             except Exception:
                 log.exception("the look at the key file failed; looking again")
+
+
+def _set_clocks(keys: Keys) -> None:
+    """Say when keys expire by the clock that requests are timed with; at each look, since the two drift apart."""
+    ahead = time.monotonic() - time.time()
+    for entry in keys.entries.values():
+        if entry.expires:
+            entry.expires_at = entry.expires.timestamp() + ahead
