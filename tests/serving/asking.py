@@ -119,5 +119,5 @@ def make_client(
     for follower in followers.values():
         follower.look()
     service = Service(followers, metrics, Limits(20, 10, 3), seams, gzip_from, histories=histories)
-    runs = {surface: PastRuns(storage, surface, cache / surface / "past") for surface in surfaces if past}
+    runs = {surface: PastRuns(storage, surface, cache / surface / "past", how) for surface in surfaces if past}
     return Client(Application(service, past=runs))

@@ -14,6 +14,7 @@ import pytest
 from nightshift.erasure.people import People
 from nightshift.erasure.published import remove_old, replace_runs
 from nightshift.publishing.storage import Storage, StoreError, open_storage
+from nightshift.serving.following.channel import Follows
 from nightshift.serving.routes import past as routes_past
 from nightshift.serving.routes.past import MOST_ASKING, MOST_OPEN, PastRuns
 from nightshift.serving.seams import Seams
@@ -65,6 +66,15 @@ def test_a_list_of_another_run_is_that_runs_own_and_says_so(client: Client) -> N
         assert found["items"][0]["title"].endswith(f"of {mark}")
     assert of_run(client, 30)["items"] == live["items"]
     assert of_run(client, 29, "/v1/users/nobody/recommendations")["degraded"]["level"] == "popular"
+
+
+def test_it_keeps_as_long_as_the_live_runs_and_changes_with_the_release(nights: Storage, tmp_path: Path) -> None:
+    answers = [
+        make_client(nights, tmp_path, how=Follows(max_age=7, form=form), past=True).get(f"{OWN}?run=2011-11-30/night")
+        for form in ("1.0", "1.1")
+    ]
+    assert [answer.headers["cache-control"] for answer in answers] == ["private, max-age=7"] * 2
+    assert answers[0].headers["etag"] != answers[1].headers["etag"]
 
 
 def test_it_is_counted_as_a_request_and_not_as_a_list(client: Client) -> None:

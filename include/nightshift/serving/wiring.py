@@ -77,7 +77,7 @@ def application(settings: Settings, board_folder: Path, when_up: Callable[[], No
             board.say(service.state())
 
     caches = {surface: home / "serving" / surface for surface in surfaces}
-    past = past_runs(storage, caches) if serving.past_runs else {}
+    past = past_runs(storage, caches, how) if serving.past_runs else {}
 
     def looked(surface: str) -> None:
         say()
@@ -107,6 +107,6 @@ def application(settings: Settings, board_folder: Path, when_up: Callable[[], No
     return Application(service, serving.poll_seconds, when_up, past)
 
 
-def past_runs(storage: Storage, caches: Mapping[str, Path]) -> dict[str, PastRuns]:
+def past_runs(storage: Storage, caches: Mapping[str, Path], how: Follows) -> dict[str, PastRuns]:
     """Of every surface, the runs that are not live."""
-    return {surface: PastRuns(storage, surface, cache / FOLDER) for surface, cache in caches.items()}
+    return {surface: PastRuns(storage, surface, cache / FOLDER, how) for surface, cache in caches.items()}

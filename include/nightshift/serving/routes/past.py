@@ -20,6 +20,7 @@ from nightshift.publishing.read import CorruptRunError, list_manifests, open_run
 from nightshift.publishing.storage import Storage, StoreError
 from nightshift.serving.answers import Answer
 from nightshift.serving.exchange import Asked
+from nightshift.serving.following.channel import Follows
 from nightshift.serving.following.live import LiveRun
 from nightshift.serving.following.shards import Fetcher
 from nightshift.serving.problems import Problem
@@ -44,11 +45,15 @@ class PastRuns:
 
     Args:
         cache: a folder of its own.
+        how: the live run is followed: how long answers keep, and what they depend on beside their run.
         seconds: that a shard which is not here may take to come.
     """
 
-    def __init__(self, storage: Storage, surface: str, cache: Path, seconds: float = 10.0) -> None:
+    def __init__(
+        self, storage: Storage, surface: str, cache: Path, how: Follows | None = None, seconds: float = 10.0
+    ) -> None:
         self._storage, self._surface, self._cache, self._seconds = storage, surface, cache, seconds
+        self._how = how or Follows()
         self._open: OrderedDict[str, LiveRun] = OrderedDict()
         self._one_by_one, self._reading = threading.Lock(), threading.Lock()
         self._asking = threading.BoundedSemaphore(MOST_ASKING)
@@ -125,8 +130,8 @@ class PastRuns:
                     raise Problem(404, f"There is no run {name[:100]!r}. GET /v1/runs lists those there are.")
                 run = open_run(self._storage, parse_manifest(self._storage, key), self._cache, lazy=True)
                 run.open_all(run.manifest.item_shards)
-                fetcher = Fetcher(run, lambda files: None, lambda: None)
-                self._open[name] = LiveRun(run, dt.datetime.now(dt.UTC), fetcher)
+                fetcher, now = Fetcher(run, lambda files: None, lambda: None), dt.datetime.now(dt.UTC)
+                self._open[name] = LiveRun(run, now, fetcher, max_age=self._how.max_age, form=self._how.form)
                 if len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
                     tidy(self._cache, [live.run.manifest for live in self._open.values()])
