@@ -23,7 +23,7 @@ from tests.publishing.stores import BUCKET
 from tests.serving.asking import make_client
 from tests.serving.running import start, wait_until, write_config
 
-CAP_IPC_LOCK, PR_CAPBSET_DROP = 14, 24
+CAP_IPC_LOCK, PR_CAPBSET_DROP, CLONE_NEWUSER = 14, 24, 0x10000000
 
 
 def resident(path: Path, what: str = "Rss:") -> int:
@@ -41,6 +41,15 @@ def may_hold_little() -> None:
     """In a new process: it may hold 64 KiB, as in a container that nobody has given more."""
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (2**16, 2**16))
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK)  # of root; whoever else has it not
+
+
+def may_hold_little_as_root_of_a_container() -> None:
+    """The same, in a user namespace: it has every capability there, and they count for nothing outside."""
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (2**16, 2**16))
+    user = os.getuid()
+    if ctypes.CDLL(None).unshare(CLONE_NEWUSER):
+        raise OSError("this machine has no user namespaces for us")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
 
 
 def test_the_pages_of_a_shard_go_and_come_back(tmp_path: Path) -> None:
@@ -121,6 +130,18 @@ def test_a_process_holds_what_it_reads_or_is_told_that_it_may_not() -> None:
     allowed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert why_not_held() or allowed == ["held", "True"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=may_hold_little)
+    assert done.stdout.split() == ["not", "held", "False"]
+
+
+def test_what_a_process_may_in_a_namespace_of_its_own_does_not_count() -> None:
+    """The workers of a service that began all the same would fail, and be started again, for ever."""
+    command = [sys.executable, "-c", HOLDING]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, preexec_fn=may_hold_little_as_root_of_a_container
+        )
+    except subprocess.SubprocessError:
+        pytest.skip("there are no user namespaces for us here")
     assert done.stdout.split() == ["not", "held", "False"]
 
 

@@ -19,25 +19,40 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-MAPS, STATUS = Path("/proc/self/maps"), Path("/proc/self/status")
+MAPS = Path("/proc/self/maps")
 PIECE = 4 * 2**20  # bytes: about a thousand pages
 PAUSE = 0.0005  # seconds for everybody else
-CAP_IPC_LOCK = 14  # capabilities(7)
 CURRENT, FUTURE, ON_FAULT = 1, 2, 4  # mlockall(2): what is mapped, what will be; each page from when it is read
 
 
 def why_not_held() -> str | None:
-    """Why this process may not hold files in memory, in a sentence; None: it may."""
+    """Why this process may not hold files in memory, in a sentence; None: it may.
+
+    It is tried: a capability that a process has in a namespace of its own, as in a rootless container, does not count.
+    """
     if not MAPS.exists():
         return "only Linux can"
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    _, _, rest = STATUS.read_text().partition("\nCapEff:")
-    if soft == resource.RLIM_INFINITY or int(rest.split()[0], 16) >> CAP_IPC_LOCK & 1:
-        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    limited = soft != resource.RLIM_INFINITY
+    if limited:  # who may hold a page all the same is not held to any limit
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))
+    try:
+        refused = _cannot_hold_a_page()
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
+    if refused is None or not limited:
+        return refused
     return (
         f"only {soft:,} bytes may be held in memory: set `ulimit -l unlimited`; "
         "of systemd, LimitMEMLOCK=infinity; of Docker, --ulimit memlock=-1"
     )
+
+
+def _cannot_hold_a_page() -> str | None:
+    """What the system says to it; None: it can."""
+    with mmap.mmap(-1, mmap.PAGESIZE) as page:
+        failed = _system().mlock(ctypes.addressof(ctypes.c_char.from_buffer(page)), mmap.PAGESIZE)
+    return os.strerror(ctypes.get_errno()) if failed else None
 
 
 def hold(files: Collection[Path], wanted: Callable[[], bool] = lambda: True) -> None:
