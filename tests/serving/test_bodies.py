@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from nightshift.publishing.storage import open_storage
 from nightshift.serving.exchange import Asked
 from nightshift.serving.problems import Problem
 from nightshift.serving.routes.batch import AT_WORK, Batch
-from nightshift.serving.routes.bodies import AT_ONCE
+from nightshift.serving.routes.bodies import AT_ONCE, Bodies
 from nightshift.serving.routes.query import Limits
 from tests.publishing.planted import day, publish_live
 from tests.serving.running import running, wait_until, write_config
@@ -85,6 +86,25 @@ def test_who_announces_much_and_sends_nothing_keeps_nobody_out(live: httpx.Clien
         for _ in range(3 * AT_ONCE):
             stack.enter_context(unfinished(live, 1))
         assert asked(live).status_code == 200
+
+
+def test_a_body_takes_its_room_once() -> None:
+    size, piece = 2**23, b" " * 2**16
+
+    async def sent() -> AsyncIterator[bytes]:
+        for _ in range(size // len(piece)):
+            yield piece
+
+    async def most() -> int:
+        async with Bodies(size).read(sent(), {}) as body:
+            assert len(body) == size
+            return tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(most()) < 1.3 * size
+    finally:
+        tracemalloc.stop()
 
 
 def test_few_answers_are_made_at_once_and_bodies_take_their_room_until_then() -> None:

@@ -86,7 +86,7 @@ class Batch:
         return 200, PLAIN, answer
 
 
-def parse(body: bytes, limits: Limits, queries: Queries) -> tuple[list[str], Query]:
+def parse(body: bytes | bytearray, limits: Limits, queries: Queries) -> tuple[list[str], Query]:
     """The users of a batch request, and what is asked for each."""
     try:
         members = orjson.loads(body)

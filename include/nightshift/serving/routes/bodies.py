@@ -26,7 +26,7 @@ class Bodies:
         self._most, self._left = most, AT_ONCE * most
 
     @asynccontextmanager
-    async def read(self, body: AsyncIterable[bytes], headers: Headers) -> AsyncIterator[bytes]:
+    async def read(self, body: AsyncIterable[bytes], headers: Headers) -> AsyncIterator[bytearray]:
         """The body, which takes its room until the block ends.
 
         Raises:
@@ -38,7 +38,7 @@ class Bodies:
         found = bytearray()
         try:
             await self._receive(body, found)
-            yield bytes(found)
+            yield found
         finally:
             self._left += len(found)
 
