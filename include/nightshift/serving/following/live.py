@@ -20,7 +20,7 @@ from nightshift.serving.following.shards import Fetcher
 from nightshift.serving.seams import Assignment
 
 MOST_STAMPS = 4096
-MOST_ITEMS = 16_384  # whose attributes are remembered, at about 0.8 KB each, or 3 KB at the most
+MOST_ITEMS = 16_384  # whose attributes are remembered, at about 0.8 KB each, or 5.5 KB at the most
 LONGEST = 256  # bytes of attributes that are
 OVERRIDE = "x-nightshift-override"  # the header by which a tester asks for a variant
 CONTROL = "control"  # the variant of who is in no experiment
