@@ -1,7 +1,6 @@
-import numpy as np
 import pandas as pd
 
-from nightshift.models.attributes import Scale, bags, text_columns
+from nightshift.models.attributes import bags, text_columns
 
 
 def rows(frame: pd.DataFrame) -> list[list[int]]:
@@ -23,11 +22,3 @@ def test_an_attribute_counts_as_a_whole_and_not_as_a_word():
 
 def test_an_item_without_any_text_has_no_words():
     assert rows(pd.DataFrame({"item_id": ["1", "2"], "title": [None, ""]})) == [[], []]
-
-
-def test_numbers_have_one_scale_and_a_missing_one_is_in_the_middle():
-    items = pd.DataFrame({"mean_price": [1.0, 100.0, np.nan], "days_since_first": 5, "days_since_last": [0, 1, 2]})
-    numbers = Scale.of(items).numbers(items)
-    assert numbers[2, 0] == 0
-    np.testing.assert_allclose(numbers[:2, 0], [-1, 1], atol=1e-6)
-    assert np.isfinite(numbers).all()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from nightshift.models.attributes import Scale, bags, text_columns
+from nightshift.models.attributes import bags, text_columns
 from nightshift.models.baskets import baskets_of
 from nightshift.models.batches import BatchMaker, faded
-from nightshift.models.fitting import ever_bought
+from nightshift.models.fitting import bought_by
 from nightshift.models.objective import loss_of
 from nightshift.models.order import Order
 from nightshift.models.towers import ItemInputs, Towers
@@ -31,8 +31,8 @@ def towers_and_inputs(make: BatchMaker) -> tuple[Towers, ItemInputs]:
     items = shop.snapshots()[2].items
     torch.manual_seed(1)
     words = bags(items, text_columns(items, "item_id"), 256)
-    bought = ever_bought(make.baskets, len(items))
-    return Towers(len(items), 16, 256), ItemInputs.of(words, Scale.of(items).numbers(items), bought, CPU)
+    bought = bought_by(make.baskets, len(items), make.baskets.day.max())
+    return Towers(len(items), 16, 256), ItemInputs.of(words, bought, CPU)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 40])
@@ -85,3 +85,14 @@ def test_older_purchases_fade_and_a_users_weights_sum_to_1() -> None:
     assert items.tolist() == [5, 6, 7]
     np.testing.assert_allclose(weight, [1 / 3, 2 / 3, 1], rtol=1e-6)
     assert starts.tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("hidden", [0, 135, 136])
+def test_an_item_that_first_sells_in_hidden_days_is_read_as_one_that_never_sold(hidden: int) -> None:
+    make, view = maker(), shop.snapshots()[2]
+    until = view.as_of - dt.timedelta(days=hidden)
+    bought = bought_by(make.baskets, len(view.items), (until - dt.date(1970, 1, 1)).days)
+    events = shop.interactions()
+    sold = set(events["item_id"][events["event_date"] <= until])
+    assert bought.tolist() == view.items["item_id"].isin(sold).tolist()
+    assert bought.all() == (hidden == 0)

@@ -14,9 +14,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-NUMBERS = ("mean_price", "days_since_first", "days_since_last")
-"""Item features that the item tower reads, as log(1 + x)."""
-
 _WORD = re.compile(r"\w+")
 
 
@@ -61,28 +58,3 @@ def title_vectors(items: pd.DataFrame, buckets: int) -> sparse.csr_array:
     words = sparse.csr_array(words @ sparse.diags_array(rare))
     length = np.sqrt(np.asarray(words.multiply(words).sum(axis=1)))
     return sparse.csr_array(sparse.diags_array(1 / np.maximum(length, 1e-9)) @ words)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Centre and spread of each of `NUMBERS`, taken once where a model is first fitted."""
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-
-    @classmethod
-    def of(cls, items: pd.DataFrame) -> Scale:
-        logs = _logs(items)
-        logs = np.where(np.isfinite(logs).any(axis=0), logs, 0.0)  # a column without a single value
-        mean, deviation = np.nanmean(logs, axis=0), np.nanstd(logs, axis=0)
-        return cls(tuple(mean.tolist()), tuple(np.where(deviation > 1e-6, deviation, 1.0).tolist()))
-
-    def numbers(self, items: pd.DataFrame) -> np.ndarray:
-        """(items, numbers) float32, about -3 to 3; 0 where the feature is missing."""
-        scaled = (_logs(items) - np.array(self.mean)) / np.array(self.deviation)
-        return np.nan_to_num(scaled).clip(-5, 5).astype(np.float32)
-
-
-def _logs(items: pd.DataFrame) -> np.ndarray:
-    columns = [items[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in NUMBERS]
-    return np.log1p(np.stack(columns, axis=1).clip(0))

@@ -24,7 +24,7 @@ import torch
 from nightshift.config import Settings
 from nightshift.features.snapshot import Snapshot
 from nightshift.models import processes
-from nightshift.models.attributes import Scale, bags, text_columns
+from nightshift.models.attributes import bags, text_columns
 from nightshift.models.basket_files import write_baskets
 from nightshift.models.baskets import Baskets, baskets_of
 from nightshift.models.batches import BatchMaker
@@ -91,18 +91,14 @@ class _Fit:
     def model(self, warm_start: TwoTower | None) -> tuple[TwoTower, Curve]:
         config, snapshot = self.config, self.snapshot
         with reproducible(self.settings.seed, self.settings.threads, self.device, config.tf32):
-            towers = Towers(len(self.item_ids), config.dimension, config.title_buckets)
-            scale = warm_start.scale if warm_start else Scale.of(snapshot.items)
-            numbers = scale.numbers(snapshot.items)
-            inputs = ItemInputs.of(self.words, numbers, ever_bought(self.baskets, len(self.item_ids)), self.device)
-            self.objective = Objective(towers, inputs, config)
+            self.towers = Towers(len(self.item_ids), config.dimension, config.title_buckets)
             if warm_start:
-                start_from(towers, self.item_ids, warm_start)
+                start_from(self.towers, self.item_ids, warm_start)
                 phases = [self._refresh()]
             else:
                 phases = self._first()
             with torch.no_grad():
-                raw_items = towers.eval().items(inputs)
+                raw_items = self.towers.eval().items(self._inputs(self.last))
         found = phases[0].validation
         about = {
             "kind": TwoTower.kind,
@@ -117,7 +113,6 @@ class _Fit:
             "best_step": found[best_of(found)][0] if found else None,
             "item_attributes": self.attributes,
             "user_attributes": text_columns(snapshot.users, "user_id"),
-            "scale": {"mean": list(scale.mean), "deviation": list(scale.deviation)},
             "dimension": config.dimension,
             "title_buckets": config.title_buckets,
             "context_items": self.length,
@@ -129,7 +124,7 @@ class _Fit:
             "made_by": {"code": code_version(), "torch": torch.__version__.split("+")[0]},
         }
         losses = [loss for phase in phases for _, loss in phase.curve]
-        return TwoTower(self.item_ids, towers, raw_items, scale, about), list(enumerate(losses))
+        return TwoTower(self.item_ids, self.towers, raw_items, about), list(enumerate(losses))
 
     def _first(self) -> list[Progress]:
         """From the spectral start; what was left out to know when to stop is learnt from at the end."""
@@ -148,22 +143,27 @@ class _Fit:
         size = self.config.batch_baskets * self.config.accumulate * processes.count()
         return Order(self.baskets, until, self.config.half_life_days, size, epochs, self.settings.seed)
 
+    def _inputs(self, until: int) -> ItemInputs:
+        """What the item tower reads while nothing is known that happened after a day."""
+        bought = bought_by(self.baskets, len(self.item_ids), until)
+        return ItemInputs.of(self.words, bought, self.device)
+
     def _learn(self, phase: str, order: Order, rate: float, foretold: np.ndarray | None = None) -> Progress:
-        objective, config = self.objective, self.config
+        config, objective = self.config, Objective(self.towers, self._inputs(order.until), self.config)
         if phase == "first":
-            start_spectral(objective.towers, self.baskets, order.until, self.words, self.settings.seed)
-        objective.towers.to(self.device)
+            start_spectral(self.towers, self.baskets, order.until, self.words, self.settings.seed)
+        self.towers.to(self.device)
         make = BatchMaker(order, self.snapshot.users, len(self.item_ids), config, self.length, self.device)
         checkpoints = None
         if self.folder:
-            writes, of = processes.rank() == 0, self._identity(phase, make)
+            writes, of = processes.rank() == 0, self._identity(phase, objective, make)
             checkpoints = Checkpoints(self.folder / phase, of, config.checkpoint_steps, writes)
         validation = None
         if foretold is not None:
             validation = Validation(foretold, make, objective.inputs, self.settings.evaluation.k)
         return learn(objective, make, order, rate, checkpoints, validation)
 
-    def _identity(self, phase: str, make: BatchMaker) -> str:
+    def _identity(self, phase: str, objective: Objective, make: BatchMaker) -> str:
         """A hash of all that decides how the fit ends: with the same, any checkpoint of one is one of the other."""
         about = {
             "phase": phase,
@@ -178,8 +178,8 @@ class _Fit:
             "made_by": {"code": code_version(), "torch": torch.__version__},
         }
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-        weights = [value.cpu().numpy() for value in self.objective.towers.state_dict().values()]
-        given = [getattr(self.objective.inputs, name).cpu().numpy() for name in ("words", "starts", "numbers")]
+        weights = [value.cpu().numpy() for value in objective.towers.state_dict().values()]
+        given = [value.cpu().numpy() for value in vars(objective.inputs).values()]
         for array in (*weights, *given, make.words.words, make.words.starts):
             digest.update(array.tobytes())
         for name in Baskets.__dataclass_fields__:
@@ -206,11 +206,12 @@ def _baskets(snapshot: Snapshot, interactions: Interactions, folder: Path | None
         shutil.rmtree(files, ignore_errors=True)
 
 
-def ever_bought(baskets: Baskets, items: int) -> np.ndarray:
-    """(items): whether it is in any basket."""
+def bought_by(baskets: Baskets, items: int, until: int) -> np.ndarray:
+    """(items): whether it is in any basket up to a day, in days since 1970."""
     found = np.zeros(items, dtype=bool)
-    for begin in range(0, len(baskets.target), BLOCK):
-        found[baskets.target[begin : begin + BLOCK]] = True
+    for begin in range(0, len(baskets), BLOCK):
+        which = np.arange(begin, min(begin + BLOCK, len(baskets)))
+        found[baskets.targets(which[baskets.day[which] <= until])[1]] = True
         baskets.release()
     return found
 

@@ -21,7 +21,7 @@ class Objective(nn.Module):
         self.towers, self.inputs, self.config = towers, inputs, config
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        with half_precision(self.config, self.inputs.numbers.device):
+        with half_precision(self.config, self.inputs.words.device):
             return loss_of(self.towers, self.inputs, batch, self.config.temperature)
 
 
@@ -47,5 +47,5 @@ def half_precision(config: TwoTower, device: torch.device) -> contextlib.Abstrac
 def compiled(objective: Objective) -> nn.Module:
     """The same, compiled where the settings want it: steps differ in size, so for any size at once."""
     config = objective.config
-    wanted = config.compile == "on" or (config.compile == "auto" and objective.inputs.numbers.device.type == "cuda")
+    wanted = config.compile == "on" or (config.compile == "auto" and objective.inputs.words.device.type == "cuda")
     return torch.compile(objective, dynamic=True) if wanted else objective  # type: ignore[return-value]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightshift.models.attributes import NUMBERS, Bags
+from nightshift.models.attributes import Bags
 from nightshift.models.baskets import STEPS
 
 USER_BUCKETS = 1024
@@ -22,16 +22,19 @@ LONG_TERM = 0.3  # of the mean of all purchases, beside that of the recent ones,
 
 @dataclass(frozen=True)
 class ItemInputs:
-    """What the item tower reads, of all items."""
+    """What the item tower reads, of all items.
+
+    Nothing of when and how an item sells: it is read as of one day for baskets of all days, which would then be
+    foretold from what came after them.
+    """
 
     words: torch.Tensor
     starts: torch.Tensor
-    numbers: torch.Tensor
     bought: torch.Tensor  # (items, 1) float: 1 if anybody has bought it by then, else 0
 
     @classmethod
-    def of(cls, words: Bags, numbers: np.ndarray, bought: np.ndarray, device: torch.device) -> ItemInputs:
-        parts = words.words, words.starts, numbers, bought.astype(np.float32)[:, None]
+    def of(cls, words: Bags, bought: np.ndarray, device: torch.device) -> ItemInputs:
+        parts = words.words, words.starts, bought.astype(np.float32)[:, None]
         return cls(*(torch.from_numpy(part).to(device) for part in parts))
 
 
@@ -60,7 +63,7 @@ class UserInputs:
 
 
 class Towers(nn.Module):
-    """Item tower: id + title words and attributes + numbers. User tower: recent items, weighted, + all + attributes.
+    """Item tower: id + title words and attributes. User tower: recent items, weighted, + all + attributes.
 
     No user has an embedding of its own: a new user, and a known one's newest event, count at once.
     """
@@ -69,7 +72,6 @@ class Towers(nn.Module):
         super().__init__()
         self.item_id = nn.Embedding(items, dimension)
         self.item_words = nn.EmbeddingBag(title_buckets, dimension, mode="mean")
-        self.item_numbers = nn.Linear(len(NUMBERS), dimension)
         self.gate = nn.Linear(dimension, 1, bias=False)  # softmax has no use for one: only rounding would move it
         self.elapsed = nn.Embedding(STEPS, 1)
         self.long_term = nn.Parameter(torch.full((dimension,), LONG_TERM))
@@ -84,15 +86,13 @@ class Towers(nn.Module):
         nn.init.zeros_(self.elapsed.weight)
         with torch.no_grad():  # a user starts as the mean of recent items: a good start for items is one for users
             self.narrow.weight.mul_(0.1)
-            self.item_numbers.weight.mul_(0.1)
 
     def items(self, inputs: ItemInputs) -> torch.Tensor:
         """(items, dimension), not normalised: the longer a vector, the more it says of a user who bought the item.
 
         An item that nobody has bought is what its attributes say, and its id stays as it is.
         """
-        words = self.item_words(inputs.words, inputs.starts)
-        return self.item_id.weight * inputs.bought + words + self.item_numbers(inputs.numbers)
+        return self.item_id.weight * inputs.bought + self.item_words(inputs.words, inputs.starts)
 
     def users(self, items: torch.Tensor, inputs: UserInputs) -> torch.Tensor:
         """(users, dimension), L2 normalised. Attention over recent items, by what they are and how long ago.

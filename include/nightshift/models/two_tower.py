@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from nightshift.models.attributes import Scale, bags
+from nightshift.models.attributes import bags
 from nightshift.models.baskets import steps
 from nightshift.models.batches import faded
 from nightshift.models.coded import Coded
@@ -34,14 +34,12 @@ class TwoTower(VectorModel):
         item_ids: the vocabulary, sorted; row r of every item matrix is item_ids[r].
         towers: the networks.
         raw_items: (items, dimension) what the item tower gave when it was fitted, before normalisation.
-        scale: of the item numbers.
         about: what made it, as in model.json.
     """
 
     item_ids: np.ndarray
     towers: Towers
     raw_items: torch.Tensor
-    scale: Scale
     about: dict[str, Any]
 
     kind = "two_tower"
@@ -131,8 +129,7 @@ def load_two_tower(folder: Path, device: torch.device | None = None) -> TwoTower
         raise ModelFileError(f"{folder}: model.json and weights.safetensors do not fit: {shapes}")
     raw_items = weights.pop("raw_items").to(device or best_device())
     towers.load_state_dict({name.removeprefix("towers."): value for name, value in weights.items()})
-    scale = Scale(**{name: tuple(values) for name, values in about["scale"].items()})
-    return TwoTower(item_ids, towers.to(raw_items.device).eval(), raw_items, scale, about)
+    return TwoTower(item_ids, towers.to(raw_items.device).eval(), raw_items, about)
 
 
 def best_device() -> torch.device:

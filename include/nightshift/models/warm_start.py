@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nightshift.config import Settings
-from nightshift.models.attributes import NUMBERS, Scale, bags
+from nightshift.models.attributes import bags
 from nightshift.models.baskets import STEPS, steps
 from nightshift.models.towers import USER_BUCKETS
 from nightshift.models.two_tower import TwoTower
@@ -41,21 +41,18 @@ def misfit(start: TwoTower, as_of: dt.date, lineage: str, settings: Settings) ->
     if changed := _changed(about, settings):
         return f"it was fitted with other settings: {', '.join(changed)}"
     if about["encoding"] != encoding(settings.two_tower.title_buckets):
-        return "it reads words, numbers or ages in another way than this code"
+        return "it reads words or ages in another way than this code"
     if about["lineage"] != lineage:
         return f"events up to {start.as_of} have been corrected or erased since, or features are defined otherwise"
     return None
 
 
 def encoding(title_buckets: int) -> str:
-    """A digest of how words, numbers and ages are read: weights that were learnt with another mean other things."""
+    """A digest of how words and ages are read: weights that were learnt with another mean other things."""
     probe = pd.DataFrame({"title": ["Mug, RED no. 5", "crème brûlée-SET"], "kind": ["5/a", None]})
-    probe = probe.assign(**{name: [0.5, 400.0] for name in NUMBERS})
     found = [bags(probe, ["title", "kind"], buckets) for buckets in (title_buckets, USER_BUCKETS)]
-    numbers = Scale((0.0,) * len(NUMBERS), (2.0,) * len(NUMBERS)).numbers(probe)
     read = {
         "words": [[bag.words.tolist(), bag.starts.tolist()] for bag in found],
-        "numbers": [list(NUMBERS), numbers.round(3).tolist()],
         "ages": steps(np.arange(2 ** (STEPS // 2))).tolist(),
     }
     return hashlib.sha256(json.dumps(read).encode()).hexdigest()[:12]
