@@ -17,17 +17,21 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def lookup_service(folder: Path, store: str, **serving: Any) -> Iterator[str]:
+def lookup_service(
+    folder: Path, store: str, experiments: dict[str, Any] | None = None, **serving: Any
+) -> Iterator[str]:
     """The address of a service that reads the store at the address `store`, from when it answers.
 
     Args:
         folder: for its configuration and state.
+        experiments: the settings of `experiments`; None: those of the sample.
         serving: further settings of `serving`.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     values = yaml.safe_load((ROOT / "nightshift.yaml").read_text(encoding="utf-8"))
     values["store"] = {"address": store}
+    values |= {"experiments": experiments} if experiments else {}
     values["serving"] = {"port": port, "poll_seconds": 0.02, **serving}
     config = folder / "lookup.yaml"
     config.write_text(yaml.safe_dump(values), encoding="utf-8")

@@ -38,7 +38,17 @@ from nightshift.publishing.pointer import make_live
 from nightshift.publishing.storage import open_storage
 from tests.client.faulty_proxy import Fault, FaultyProxy
 from tests.lookup_process import lookup_service
-from tests.publishing.planted import ITEMS, NOW, USERS, day, publish_lists, write_lists, write_more
+from tests.publishing.planted import (
+    ITEMS,
+    NOW,
+    USERS,
+    day,
+    publish,
+    publish_lists,
+    publish_live,
+    write_lists,
+    write_more,
+)
 
 PATIENT = Policy(deadline=20, attempt=10)
 HASTY = Policy(deadline=0.3, attempt=0.1)
@@ -168,6 +178,28 @@ def test_a_batch_of_any_size_comes_in_the_order_asked(make: Make, proxy: FaultyP
     assert len(proxy.requests) == 3
     assert make(proxy.url).batch([]) == []
     assert len(proxy.requests) == 3
+
+
+def test_with_experiments_each_list_of_a_batch_names_its_own_run(make: Make, tmp_path: Path) -> None:
+    store = open_storage(address := (tmp_path / "published").as_uri())
+    publish_live(store, day(30), "night")
+    make_live(store, "home", publish(store, day(30), "challenger", "b").run, NOW, "challenger")
+    variants = [{"name": "control"}, {"name": "challenger", "channel": "challenger"}]
+    ranker = {"name": "ranker", "slot": [0.0, 1.0], "variants": variants}
+    experiments = {
+        "channels": {"challenger": "challenger"},
+        "layers": [{"name": "models", "lane": 1, "experiments": [ranker]}],
+    }
+    with lookup_service(tmp_path, address, experiments) as url:
+        users = [*USERS, *(f"user {number}" for number in range(40))]
+        together = make(url).batch(users, policy=PATIENT)
+        alone = [make(url).recommendations(user, policy=PATIENT) for user in USERS]
+    assert together[: len(USERS)] == alone
+    assert {answer.run.variant for answer in together} == {"control", "challenger"}
+    for answer in together:
+        run_id, mark = {"control": ("night", "a"), "challenger": ("challenger", "b")}[answer.run.variant]
+        assert (answer.run.run_id, answer.run.experiments) == (run_id, {"ranker": answer.run.variant})
+        assert answer.items[0].title == f"item {ITEMS[0]} of {mark}"
 
 
 def test_the_status_is_what_the_service_says(make: Make, service: str) -> None:

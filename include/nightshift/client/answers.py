@@ -125,11 +125,14 @@ def recommendations(body: bytes) -> Recommendations:
 
 
 def batch(body: bytes, asked: Sequence[str]) -> list[Recommendations]:
-    """The lists of the users that were asked for, in that order. Raises `NotAnAnswerError`."""
+    """The lists of the users that were asked for, in that order, each with its own run where experiments are on.
+
+    Raises `NotAnAnswerError`.
+    """
     answer = _object(body)
     try:
         run = _run(answer)
-        lists = [_list_of(result, run) for result in answer["results"]]
+        lists = [_list_of(result, _run(result) if "run_id" in result else run) for result in answer["results"]]
     except (KeyError, TypeError, ValueError) as error:
         raise NotAnAnswerError(f"it is no batch: {error!r}") from None
     if [one.user_id for one in lists] != list(asked):
