@@ -88,10 +88,19 @@ def test_a_reader_whose_run_went_while_its_lease_had_run_out_is_told(storage: St
 
 
 def test_a_reader_holds_one_run_at_a_time(storage: Storage, run: Run) -> None:
-    lease = Lease(storage, "home", "lookup-3")
+    lease = Lease(storage, "home", "catalogue")
     lease.hold(run)
     lease.hold(announce(storage, day(29), "night"))
     assert leased(storage, "home", now()) == {"home/runs/2011-11-29/night/"}
+
+
+def test_readers_of_one_name_do_not_end_each_others_leases(storage: Storage, run: Run) -> None:
+    before = announce(storage, day(29), "night")
+    with Lease(storage, "home", "newsletter").of(before):
+        with Lease(storage, "home", "newsletter").of(run):
+            assert leased(storage, "home", now()) == {FOLDER, "home/runs/2011-11-29/night/"}
+        assert leased(storage, "home", now()) == {"home/runs/2011-11-29/night/"}
+    assert leased(storage, "home", now()) == set()
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "x" * 129, "news letter"])

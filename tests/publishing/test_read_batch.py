@@ -125,10 +125,15 @@ def test_nothing_is_left_of_what_was_downloaded_unless_there_is_a_cache(
 
 def test_a_reader_holds_the_run_while_it_reads_and_not_after(published: Storage) -> None:
     with read_run(published, "home", reader="newsletter") as run:
-        lease = json.loads(published.read("home/leases/newsletter.json").body)
-        assert lease["run"]["manifest"] == run.manifest.run.manifest
+        [held] = published.list("home/leases/")
+        lease = json.loads(published.read(held.key).body)
+        assert (lease["reader"], lease["run"]["manifest"]) == ("newsletter", run.manifest.run.manifest)
         with read_run(published, "home", lease=False):
             assert len(published.list("home/leases/")) == 1
+        for reader in ("newsletter", None):
+            with read_run(published, "home", reader=reader), read_run(published, "home", reader=reader):
+                assert len(published.list("home/leases/")) == 3
+        assert published.list("home/leases/") == [held], "the others have released their own"
     assert published.list("home/leases/") == []
 
 

@@ -4,7 +4,7 @@
 <surface>/channels/<name>.json                           a pointer beside it, that an experiment's variant reads
 <surface>/runs/<run date>/<run id>/manifest.json         a run; pruned.json, once it is about to be removed
 <surface>/runs/<run date>/<run id>/parts/part-...lmdb    its users' records; items/ its items'; lists/ Parquet
-<surface>/leases/<reader>.json                           who reads which run
+<surface>/leases/<reader>-<random>.json                  who reads which run
 """
 
 from __future__ import annotations

@@ -8,17 +8,19 @@ A batch reader holds one while it reads:
             ...
             lease.keep()
 
-A service holds one for as long as it answers from a run, and calls `keep` each time it looks at the pointer:
+One that goes from run to run, as a service of yours might, holds one for as long as it reads (nightshift's own lookup
+service takes none: docs/lookup.md):
 
-    lease = Lease(storage, "home", "lookup-3")    # a name of its own, the same after a restart
+    lease = Lease(storage, "home", "catalogue")
     lease.hold(manifest.run)                      # before the run is opened; and again for the next run
     lease.keep()                                  # every few seconds or minutes; it writes now and then
     lease.release()                               # at the end; a reader that dies needs not: the lease ends by itself
 
-It is one small object a reader, `<surface>/leases/<reader>.json`. How long it holds is counted from the time at which
-the store says it was written: the reader's clock does not come into it. `prune` adds `SKEW` for its own, and lets no
-lease hold longer than `LONGEST` without being written again, whatever it says. So a clock may be off by minutes, and a
-reader that died holds nothing up for longer than a day and a quarter of an hour.
+It is one small object, `<surface>/leases/<reader>-<random>.json`: two readers of one name do not end each other's. How
+long it holds is counted from the time at which the store says it was written: the reader's clock does not come into it.
+`prune` adds `SKEW` for its own, and lets no lease hold longer than `LONGEST` without being written again, whatever it
+says. So a clock may be off by minutes, and a reader that died holds nothing up for longer than a day and a quarter of
+an hour.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator
 
@@ -63,7 +66,7 @@ class Lease:
     """One reader's lease; it holds one run at a time.
 
     Args:
-        reader: a name of 1 to 128 letters, digits and `_.-`, that no other reader has.
+        reader: a name of 1 to 128 letters, digits and `_.-`, for people who look at it. Others may have the same.
         seconds: how long it holds unless it is kept. A reader that cannot call `keep` as often asks for more, up to a
             day.
         clock, now: the time, for tests.
@@ -82,7 +85,7 @@ class Lease:
         if not READER.fullmatch(reader):
             raise StoreError(f"a reader cannot be called {reader!r}: 1 to 128 letters, digits and _.-")
         self.storage, self.reader, self.seconds = storage, reader, min(seconds, LONGEST.total_seconds())
-        self.key = f"{leases_folder(surface)}{reader}.json"
+        self.key = f"{leases_folder(surface)}{reader}-{secrets.token_hex(8)}.json"
         self.run: Run | None = None
         self._clock, self._now, self._written = clock, now, 0.0
 

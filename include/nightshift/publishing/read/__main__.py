@@ -87,7 +87,7 @@ def arguments() -> argparse.ArgumentParser:
     which.add_argument("--run-date", type=dt.date.fromisoformat, metavar="DAY", help="not the live run: this day's")
     which.add_argument("--run-id", metavar="ID", help="not the live run: the one that is called so")
     which.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what is downloaded here for the next time")
-    which.add_argument("--reader", metavar="NAME", help="what the lease is called (machine and process)")
+    which.add_argument("--reader", metavar="NAME", help="who holds the lease (machine and process)")
     which.add_argument("--without-lease", action="store_true", help="write nothing to the store")
     top = argparse.ArgumentParser(add_help=False)
     top.add_argument("--top", type=_positive, metavar="K", help="of each list the first K entries")

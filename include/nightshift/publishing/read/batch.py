@@ -135,7 +135,7 @@ def read_run(
     """The live run, or the one of a date or an id, held by a lease for as long as the body takes.
 
     Args:
-        reader: what the lease is called; the machine and the process, unless given. See `leases`.
+        reader: who holds the lease, for people; the machine and the process, unless given. See `leases`.
         lease: False for a reader that may not write to the store: a run that is pruned meanwhile stays for a day.
         cache: where shards are kept for the next time; nowhere, unless given.
 
