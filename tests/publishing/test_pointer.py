@@ -31,6 +31,14 @@ def test_the_first_publish_is_live(storage: Storage) -> None:
     assert (move.moved, move.previous, live(storage)) == (True, None, "2011-11-29/first")
 
 
+def test_a_pointer_that_the_disk_does_not_let_move_is_said_to_stay(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path.as_uri())
+    announce_live(storage, day(29), "first")
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(StoreError, match=r"2011-11-30/first is published and not live, and readers see .*-29/first"):
+        announce_live(storage, day(30), "first")
+
+
 def test_a_later_date_and_a_new_run_of_the_same_date_move_the_pointer(storage: Storage) -> None:
     announce_live(storage, day(29), "first")
     assert announce_live(storage, day(30), "first").moved

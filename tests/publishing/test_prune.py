@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from nightshift.publishing.pointer import put_pointer, read_pointer
 from nightshift.publishing.prune import Pruned, prune
 from nightshift.publishing.read import list_manifests, open_run, parse_manifest
 from nightshift.publishing.rollback import roll_back
-from nightshift.publishing.storage import Storage, StoreError
+from nightshift.publishing.storage import Storage, StoreError, open_storage
 from tests.publishing.planted import announce, announce_live, day, publish, publish_live
 
 NOW = dt.datetime.now(dt.UTC)
@@ -154,6 +157,23 @@ def test_nothing_goes_while_a_lease_cannot_be_read(storage: Storage) -> None:
     assert found(storage) == {27, 28, 29, 30}
     assert prune(storage, "home", 1, NOW + TWO_DAYS).put_away
     assert not storage.exists("home/leases/odd.json")
+
+
+def test_nothing_goes_while_the_leases_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, scandir = open_storage(tmp_path.as_uri()), os.scandir
+    for number in (27, 28, 29, 30):
+        announce_live(storage, day(number), "night")
+    Lease(storage, "home", "newsletter").hold(parse_manifest(storage, folder(27) + "manifest.json").run)
+
+    def refuses(folder: str) -> Iterator[os.DirEntry[str]]:
+        if Path(folder).name == "leases":
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    with pytest.raises(StoreError, match="Permission denied"):
+        prune(storage, "home", 1, NOW)
+    assert found(storage) == {27, 28, 29, 30}
 
 
 def test_a_run_that_a_rollback_makes_live_while_it_is_put_away_is_brought_back(

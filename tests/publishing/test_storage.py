@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -117,6 +120,38 @@ def test_a_file_store_shows_no_half_written_file(tmp_path: Path) -> None:
     assert storage.list("runs/") == []
     assert not storage.exists("runs/a")
     assert [write.key for write in storage.unfinished("")] == ["runs/a"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_looked_into_is_not_an_empty_one(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(tmp_path.as_uri())
+    storage.write("home/leases/newsletter.json", b"")
+    scandir = os.scandir
+
+    def refuses(folder: str) -> Iterator[os.DirEntry[str]]:
+        if Path(folder).name == "leases":
+            raise OSError(code, os.strerror(code), folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    for look in (storage.list, storage.unfinished):
+        for prefix in ("", "home/", "home/leases/"):
+            with pytest.raises(StoreError, match=f"{os.strerror(code)}.*leases. Check store.address and its rights"):
+                look(prefix)
+        assert look("mail/") == [], "what is not there is empty"
+
+
+def test_a_disk_that_refuses_is_a_store_error_whatever_is_asked(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path.as_uri())
+    storage.write("pointer", b"one")
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(StoreError, match=r"Is a directory: .*\.lock"):
+        storage.replace("pointer", b"two", storage.read("pointer").etag)
+    assert storage.read("pointer").body == b"one"
+    with pytest.raises(StoreError, match="File name too long"):
+        storage.exists("x" * 300)
 
 
 def test_no_key_leads_out_of_a_file_store(tmp_path: Path) -> None:

@@ -39,15 +39,12 @@ class FileStorage:
         return Stored(body, _etag(body))
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        with _said_clearly(self, key):
+            return self._path(key).is_file()
 
     def list(self, prefix: str) -> list[Listed]:
-        found = []
-        for folder, subfolders, names in os.walk(self._path(prefix) if prefix else self.root):
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            for path in (Path(folder, name) for name in names if not name.startswith(".")):
-                with contextlib.suppress(FileNotFoundError):
-                    found.append(Listed(path.relative_to(self.root).as_posix(), _modified(path)))
+        whole = [(path, at) for path, at in self._files(prefix) if not path.name.startswith(".")]
+        found = [Listed(path.relative_to(self.root).as_posix(), at) for path, at in whole]
         return sorted(found, key=lambda listed: listed.key)
 
     def write(self, key: str, body: bytes) -> None:
@@ -66,7 +63,7 @@ class FileStorage:
                 self._must_be(key, body, "is there already")
 
     def replace(self, key: str, body: bytes, etag: str) -> None:
-        with self._locked():
+        with self._locked(key):
             if not self.exists(key) or self.read(key).etag != etag:
                 self._must_be(key, body, "has changed meanwhile")
             else:
@@ -102,11 +99,10 @@ class FileStorage:
 
     def unfinished(self, prefix: str) -> Sequence[Unfinished]:
         found = []
-        folder = self._path(prefix) if prefix else self.root
-        for partial in folder.rglob(f".*{PARTIAL}"):
-            with contextlib.suppress(FileNotFoundError):
-                key = partial.parent.relative_to(self.root) / partial.name[1:].rsplit(".", 2)[0]
-                found.append(Unfinished(key.as_posix(), _modified(partial), str(partial)))
+        for path, at in self._files(prefix):
+            if path.name.startswith(".") and path.name.endswith(PARTIAL):
+                key = path.parent.relative_to(self.root) / path.name[1:].rsplit(".", 2)[0]
+                found.append(Unfinished(key.as_posix(), at, str(path)))
         return found
 
     def abort(self, unfinished: Unfinished) -> None:
@@ -118,6 +114,22 @@ class FileStorage:
         if any(part in ("", ".", "..") for part in parts):
             raise StoreError(f"{key!r} is no key of a file store")
         return self.root.joinpath(*parts)
+
+    def _files(self, prefix: str) -> Sequence[tuple[Path, dt.datetime]]:
+        """All files under the folder `prefix`, half-written ones too, and when they were last written.
+
+        Raises:
+            StoreError: a folder that is there cannot be looked into: nobody can say what it has.
+        """
+        found = []
+        with _said_clearly(self, prefix):
+            top = self._path(prefix) if prefix else self.root
+            for folder, subfolders, names in os.walk(top, onerror=_raise_unless_gone):
+                subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+                for path in (Path(folder, name) for name in names):
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append((path, dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)))
+        return found
 
     @contextlib.contextmanager
     def _whole(self, key: str) -> Iterator[Path]:
@@ -132,11 +144,12 @@ class FileStorage:
             _flush(target.parent)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _locked(self, key: str) -> Iterator[None]:
+        with _said_clearly(self, key):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with open(self.root / ".lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
 
     def _must_be(self, key: str, body: bytes, why: str) -> None:
         if not self.exists(key) or self.read(key).body != body:
@@ -157,8 +170,9 @@ def _partial_of(target: Path, tries: int = 3) -> str:
     return name
 
 
-def _modified(path: Path) -> dt.datetime:
-    return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC)
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _flush(path: Path) -> None:
