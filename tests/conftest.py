@@ -26,6 +26,19 @@ TINY = {  # rows are few here: compile nothing, plan once
 }
 
 
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of the files and folders that were flushed to the disk, in that order."""
+    inodes, fsync = list[int](), os.fsync
+
+    def notes(handle: int) -> None:
+        fsync(handle)
+        inodes.append(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fsync", notes)
+    return inodes
+
+
 @pytest.fixture(scope="session")
 def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The one Spark server of the tests, of all workers': its port, its pid and when it started."""

@@ -156,6 +156,18 @@ def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeyp
     assert [row["user_id"] for row in rows(tmp_path)] == ["0", "1", "2"]
 
 
+def test_what_is_written_stays_there_with_its_folders_and_so_does_a_removal(tmp_path: Path, flushed: list[int]) -> None:
+    log, pending = exposures(tmp_path / "exposures/pending"), tmp_path / "exposures/pending"
+    for user in ("1", "2"):
+        log.note(user, ASSIGN(user, "home"), RUN, 3, NOW)
+    log.flush()
+    [file] = files_in(pending)
+    day, home = file.path.parent, tmp_path
+    assert flushed == [path.stat().st_ino for path in (home, home / "exposures", pending, file.path, day)]
+    assert remove(file.path, {"1"}.__contains__) == 1
+    assert flushed[5:] == [path.stat().st_ino for path in (file.path, day)]
+
+
 def test_many_rows_are_a_line_for_each_of_what_they_share(tmp_path: Path) -> None:
     log = exposures(tmp_path)
     for number in range(12_000):

@@ -97,6 +97,22 @@ def test_what_was_checked_is_not_read_again_to_be_opened(
     assert (watched.hashed, watched.downloads) == ([], [])
 
 
+def test_what_is_remembered_as_checked_is_on_the_disk(
+    flushed: list[int], storage: Storage, manifest: Manifest, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut may leave another file of that size and those times, which nobody would hash again."""
+    remember, remembered = fetching._remember, list[bool]()
+
+    def remembers(mark: Path, stamp: str) -> None:
+        files = {on_disk(storage, manifest, file, cache) for file in manifest.shards}
+        remembered.append({path.stat().st_ino for path in files if path.exists()} <= set(flushed))
+        remember(mark, stamp)
+
+    monkeypatch.setattr(fetching, "_remember", remembers)
+    open_run(storage, manifest, cache)
+    assert set(remembered) == {True}
+
+
 @pytest.mark.parametrize("damage", ["cut off", "longer", "changed", "changed, with the old times", "replaced", "gone"])
 def test_a_file_that_is_not_what_was_checked_is_fetched_again_or_refused(
     storage: Storage, manifest: Manifest, cache: Path, damage: str

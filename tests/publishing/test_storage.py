@@ -122,6 +122,24 @@ def test_a_file_store_shows_no_half_written_file(tmp_path: Path) -> None:
     assert [write.key for write in storage.unfinished("")] == ["runs/a"]
 
 
+@pytest.mark.parametrize("how", ["write", "create", "upload"])
+def test_what_was_written_to_a_disk_stays_there_with_all_folders_above_it(
+    how: str, tmp_path: Path, flushed: list[int]
+) -> None:
+    root, source = tmp_path / "home" / "published", tmp_path / "source"
+    source.write_bytes(b"one")
+    storage = open_storage(root.as_uri())
+    if how == "upload":
+        storage.upload(source, "runs/1/parts/a", sha256_of(source))
+    else:
+        getattr(storage, how)("runs/1/parts/a", b"one")
+    folders = [tmp_path, root.parent, root, root / "runs", root / "runs/1"]
+    file, above = root / "runs/1/parts/a", root / "runs/1/parts"
+    assert flushed == [path.stat().st_ino for path in (*folders, file, above)]
+    storage.write("runs/1/parts/b", b"two")
+    assert len(flushed) == len(folders) + 4, "folders that are there are not flushed again"
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
 def test_a_folder_that_cannot_be_looked_into_is_not_an_empty_one(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

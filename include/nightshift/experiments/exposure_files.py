@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from nightshift.runs.durable import flush, make_folder
+
 if TYPE_CHECKING:
     from nightshift.experiments.assignment import Assignment
 
@@ -128,11 +130,10 @@ def write(pending: Path, parts: Sequence[Part], writer: str, number: int, droppe
     times = (min(part.first for part in parts), max(part.last for part in parts))
     first, last = (EPOCH + dt.timedelta(microseconds=time) for time in times)
     folder = pending / f"{first:%Y-%m-%d}"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     target = folder / f"{first:{TIME}}-{last:{TIME}}-{writer}-{number:06}.jsonl"
     rows = sum(part.rows for part in parts)
     _replace(target, [_about(writer, rows, dropped), *(part.lines for part in parts)])
-    _flush(folder)
     return target
 
 
@@ -206,7 +207,7 @@ def _lines_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _replace(target: Path, lines: Sequence[bytes]) -> None:
-    """Write a file beside its place, and put it there once the disk has it."""
+    """Write a file beside its place, put it there once the disk has it, and have its name on the disk too."""
     partial = target.with_name(f".{target.name}.partial")
     try:
         with partial.open("wb") as opened:
@@ -216,12 +217,4 @@ def _replace(target: Path, lines: Sequence[bytes]) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)  # else what a full disk did not take would keep it full
-
-
-def _flush(folder: Path) -> None:
-    """Have a folder's names on the disk before going on."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush(target.parent)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightshift.runs.durable import flush, make_folder
+
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
@@ -63,7 +65,9 @@ def load_suppression(home: Path) -> Suppression:
 def suppress(home: Path, ids: Iterable[str]) -> Suppression:
     """Put people on the list. Who is on it already stays once."""
     folder = home / FOLDER
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(home)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    flush(home)
     before = load_suppression(home)
     if not before.salt:
         _write(folder / "salt", secrets.token_hex(32) + "\n")
@@ -82,3 +86,4 @@ def _write(file: Path, text: str) -> None:
         opened.flush()
         os.fsync(opened.fileno())
     partial.replace(file)
+    flush(file.parent)

@@ -21,6 +21,7 @@ from nightshift.publishing.storage import (
     Unfinished,
     sha256_of,
 )
+from nightshift.runs.durable import flush, make_folder
 
 PARTIAL = ".partial"
 
@@ -50,13 +51,13 @@ class FileStorage:
     def write(self, key: str, body: bytes) -> None:
         with self._whole(key) as partial:
             partial.write_bytes(body)
-            _flush(partial)
+            flush(partial)
             partial.replace(self._path(key))
 
     def create(self, key: str, body: bytes) -> None:
         with self._whole(key) as partial:
             partial.write_bytes(body)
-            _flush(partial)
+            flush(partial)
             try:
                 os.link(partial, self._path(key))
             except FileExistsError:
@@ -77,7 +78,7 @@ class FileStorage:
             shutil.copyfile(source, partial)
             if sha256_of(partial) != sha256:
                 raise StoreError(f"{self.address}/{key}: what was written is not what is in {source}: check both disks")
-            _flush(partial)
+            flush(partial)
             partial.replace(target)
 
     def download(self, key: str, target: Path) -> None:
@@ -141,12 +142,12 @@ class FileStorage:
                 yield Path(name)
             finally:
                 Path(name).unlink(missing_ok=True)
-            _flush(target.parent)
+            flush(target.parent)
 
     @contextlib.contextmanager
     def _locked(self, key: str) -> Iterator[None]:
         with _said_clearly(self, key):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             with open(self.root / ".lock", "w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
@@ -159,7 +160,7 @@ class FileStorage:
 def _partial_of(target: Path, tries: int = 3) -> str:
     """A new file in the folder of `target`, which somebody else may remove as empty just then."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PARTIAL, dir=target.parent)
     except FileNotFoundError:
         if tries == 1:
@@ -173,15 +174,6 @@ def _partial_of(target: Path, tries: int = 3) -> str:
 def _raise_unless_gone(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         raise error
-
-
-def _flush(path: Path) -> None:
-    """Have a file's bytes, or a folder's names, on the disk before going on."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _etag(body: bytes) -> str:

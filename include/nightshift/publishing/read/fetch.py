@@ -19,6 +19,7 @@ from pathlib import Path
 from nightshift.publishing.manifest import File, Manifest
 from nightshift.publishing.read.manifests import CorruptRunError
 from nightshift.publishing.storage import NotThereError, Storage, StoreError, sha256_of
+from nightshift.runs.durable import flush
 
 DAY = 86_400  # seconds
 TRIES = 2  # of a download that comes out wrong: on its way, or in the store?
@@ -120,6 +121,7 @@ def _download(storage: Storage, manifest: Manifest, file: File, path: Path) -> N
         try:
             storage.download(key, partial)
             if partial.stat().st_size == file.bytes and sha256_of(partial) == file.sha256:
+                flush(partial)  # before it is remembered as whole: what a power cut takes of it would not be looked for
                 partial.replace(path)
                 _remember(_mark(path.parent, file, path), _stamp(path))
                 return
