@@ -24,6 +24,7 @@ ALWAYS = 10**9
 OPERATIONS: Mapping[str, tuple[str, str]] = {  # method and target, as S3 has them; the first that fits is meant
     "put a part": ("PUT", r"partNumber="),
     "end an upload": ("POST", r"uploadId="),
+    "abort an upload": ("DELETE", r"uploadId="),
     "begin an upload": ("POST", r"[?&]uploads"),
     "write the manifest": ("PUT", r"/manifest\.json"),
     "move the pointer": ("PUT", r"/current\.json"),

@@ -6,6 +6,7 @@ import pytest
 
 from nightshift.publishing.check import PROMISES, check, main
 from nightshift.publishing.storage import Storage
+from nightshift.publishing.storage_s3 import S3Storage
 from tests.publishing import faults
 from tests.publishing.faults import FaultyServer
 from tests.publishing.faulty_stores import client, server, yesterday
@@ -18,6 +19,7 @@ __all__ = ["client", "faulty", "server", "yesterday"]
 def test_a_good_store_keeps_all_promises(storage: Storage) -> None:
     assert check(storage) == {promise.__doc__: None for promise in PROMISES}
     assert storage.list("") == []
+    assert storage.unfinished("") == []
 
 
 def unconditionally(call: faults.Call) -> None:
@@ -37,6 +39,30 @@ def test_a_server_without_conditional_writes_is_found_out(
     assert [line[:6] for line in lines] == ["kept  ", "BROKEN", "BROKEN", "kept  ", "kept  ", "kept  "]
     assert lines[1] == "BROKEN  a key is created once (If-None-Match: *): a second body took its place"
     assert inside("found-out/") == {}
+
+
+def lists_no_uploads(call: faults.Call) -> None:
+    call.answer(200, [], b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>")
+
+
+def says_it_is_done(call: faults.Call) -> None:
+    call.answer(204, [], b"")
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "why"),
+    [
+        ("list uploads", lists_no_uploads, "one was begun, and 0 were found"),
+        ("abort an upload", says_it_is_done, "one that was aborted is found again"),
+    ],
+)
+def test_a_server_that_keeps_what_was_cut_off_is_found_out(
+    faulty: S3Storage, server: FaultyServer, operation: str, fault: faults.Fault, why: str
+) -> None:
+    server.arm(operation, fault)
+    assert list(filter(None, check(faulty).values())) == [why]
+    server.arm("", None)
+    assert len(faulty.unfinished("")) == (operation == "abort an upload")
 
 
 def test_a_right_that_is_missing_is_named(faulty: Storage, server: FaultyServer) -> None:

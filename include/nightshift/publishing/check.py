@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import sys
 import tempfile
 import uuid
@@ -23,6 +24,7 @@ from nightshift.publishing.storage import (
     NotThereError,
     Storage,
     StoreError,
+    Unfinished,
     open_storage,
     sha256_of,
     store_of,
@@ -73,8 +75,15 @@ def transferred(storage: Storage, folder: str, work: Path) -> None:
 
 
 def unfinished(storage: Storage, folder: str, work: Path) -> None:
-    """uploads that were cut off can be found, to be aborted"""
-    must(not storage.unfinished(folder), "some were found where none were begun")
+    """uploads that were cut off can be found, and aborted"""
+    key = f"{folder}cut-off"
+    begun = Unfinished(key, dt.datetime.now(dt.UTC), storage.begin(key))
+    try:
+        found = [(one.key, one.name) for one in storage.unfinished(folder)]
+    finally:
+        storage.abort(begun)
+    must(found == [(key, begun.name)], f"one was begun, and {len(found)} were found")
+    must(not storage.unfinished(folder), "one that was aborted is found again")
 
 
 def deleted(storage: Storage, folder: str, work: Path) -> None:

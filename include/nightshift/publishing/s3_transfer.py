@@ -79,6 +79,10 @@ class Object:
             parts = []
         return max([upload["Initiated"], *(part["LastModified"] for part in parts)])
 
+    def begin(self) -> str:
+        """Begin a multipart upload. Returns its id."""
+        return str(self.ask("create_multipart_upload", **self.client.algorithm)["UploadId"])
+
     def abort(self, upload: str) -> None:
         try:
             self.ask("abort_multipart_upload", UploadId=upload)
@@ -127,7 +131,7 @@ def download(source: Object, target: Path, part_bytes: int = PART_BYTES) -> None
 def _upload_parts(target: Object, source: Path, part_bytes: int) -> None:
     """Go on with the upload that a killed publisher left, or begin one; and end it."""
     with contextlib.suppress(NotThereError):  # another publisher of this file ended it, or aborted it: the caller looks
-        name = _begun(target) or target.ask("create_multipart_upload", **target.client.algorithm)["UploadId"]
+        name = _begun(target) or target.begin()
         there = {part["PartNumber"]: part for part in target.parts(name)}
         sent = []
         for number, body in enumerate(_parts_of(source, part_bytes), start=1):

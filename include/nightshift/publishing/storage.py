@@ -116,6 +116,9 @@ class Storage(Protocol):
     def delete_all(self, prefix: str) -> None:
         """Delete the folder `prefix` (ends in `/`) with all that is in it."""
 
+    def begin(self, key: str) -> str:
+        """Begin a write and leave it, as whoever is killed does. Returns the name by which it can be aborted."""
+
     def unfinished(self, prefix: str) -> Sequence[Unfinished]:
         """The writes under the folder `prefix` that are under way, or were cut off."""
 

@@ -98,6 +98,10 @@ class FileStorage:
             with contextlib.suppress(OSError):
                 self._path(prefix).parent.rmdir()  # where it was the last in it
 
+    def begin(self, key: str) -> str:
+        with _said_clearly(self, key):
+            return _partial_of(self._path(key))
+
     def unfinished(self, prefix: str) -> Sequence[Unfinished]:
         found = []
         for path, at in self._files(prefix):

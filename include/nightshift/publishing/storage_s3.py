@@ -89,6 +89,9 @@ class S3Storage:
         for listed in self.list(prefix):
             self.delete(listed.key)
 
+    def begin(self, key: str) -> str:
+        return self._object(key).begin()
+
     def unfinished(self, prefix: str) -> Sequence[Unfinished]:
         return [
             Unfinished(self._key(found), self._object(self._key(found)).touched(found), found["UploadId"])
