@@ -11,14 +11,19 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nightshift.publishing import rollback
+from nightshift.publishing.pointer import put_pointer
+from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import StoreError, sha256_of
 from nightshift.publishing.storage_s3 import S3Storage
 from tests.publishing import faults
 from tests.publishing.faults import ALWAYS, Fault, FaultyServer
 from tests.publishing.faulty_stores import client, live, publish_today, read_all, server, storage, yesterday
+from tests.publishing.planted import NOW
 from tests.publishing.stores import inside
 
 __all__ = ["client", "server", "storage", "yesterday"]
@@ -54,7 +59,9 @@ TABLE: dict[str, dict[str, str]] = {
     "cut before it arrives, once": always(DONE),
     "done, and the answer lost": always(DONE),
     "done, and half of the answer lost": always(DONE),
-    "done, and the answer a byte at a time": always(AS_IT_WAS, move_the_pointer=DONE, **PRUNING_CAN_WAIT),
+    "done, and the answer a byte at a time": always(
+        AS_IT_WAS, write_the_manifest=DONE, move_the_pointer=DONE, **PRUNING_CAN_WAIT
+    ),
     "half arrives, twice": writes(DONE),
     "half arrives, for ever": writes(AS_IT_WAS),
     "half arrives and is kept, once": writes(DONE),
@@ -161,6 +168,89 @@ def test_a_publish_completes_or_leaves_the_store_as_it_was(
         assert inside(storage.prefix)["home/current.json"] == before
         server.arm("", None)
         assert publish_today(storage).moved, "the next try completes"
+
+
+def test_a_publish_that_fell_silent_at_its_manifest_does_not_say_that_there_is_none(
+    server: FaultyServer, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = storage.create
+
+    def last_thing(key: str, body: bytes) -> None:
+        server.arm("write the manifest", faults.trickle(server))
+        with pytest.raises(StoreError) as lost:
+            create(key, body)
+        server.arm("read the manifest", faults.cut_before)
+        raise lost.value
+
+    monkeypatch.setattr(storage, "create", last_thing)
+    with pytest.raises(StoreError, match=r"silent while 2011-11-30/today was published: it may be, and is not live"):
+        publish_today(storage)
+    assert "home/runs/2011-11-30/today/manifest.json" in inside(storage.prefix)
+    monkeypatch.undo()
+    server.arm("", None)
+    assert publish_today(storage).moved
+
+
+@pytest.fixture
+def two_days(storage: S3Storage) -> S3Storage:
+    """Today is live, and yesterday was before."""
+    publish_today(storage)
+    return storage
+
+
+def test_a_rollback_whose_answer_is_lost_is_done_and_its_run_has_its_manifest(
+    server: FaultyServer, two_days: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = "home/runs/2011-11-29/yesterday/"
+
+    def put_away_meanwhile(*move: Any) -> None:
+        two_days.write(folder + "pruned.json", two_days.read(folder + "manifest.json").body)
+        two_days.delete(folder + "manifest.json")
+        server.arm("move the pointer", faults.trickle(server))
+        put_pointer(*move)
+
+    monkeypatch.setattr(rollback, "put_pointer", put_away_meanwhile)
+    move = roll_back(two_days, "home", None, NOW)
+    assert (move.moved, str(move.live)) == (True, "2011-11-29/yesterday")
+    assert live(two_days) == "yesterday"
+
+
+def test_a_rollback_that_fails_says_what_is_live(server: FaultyServer, two_days: S3Storage) -> None:
+    server.arm("move the pointer", faults.says(503, "SlowDown"))
+    with pytest.raises(StoreError, match=r"29/yesterday is published and not live, and readers see 2011-11-30/today"):
+        roll_back(two_days, "home", None, NOW)
+    assert live(two_days) == "today"
+
+
+def test_a_rollback_that_nobody_can_tell_of_does_not_say_to_run_it_again(
+    server: FaultyServer, two_days: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It might go back another run."""
+
+    def silent_from_here(*move: Any) -> None:
+        server.arm("move the pointer", faults.trickle(server))
+        with pytest.raises(StoreError) as lost:
+            put_pointer(*move)
+        server.arm("read the pointer", faults.cut_before)
+        raise lost.value
+
+    monkeypatch.setattr(rollback, "put_pointer", silent_from_here)
+    said = r"readers see it or 2011-11-30/today, whole; look at what is live when the store answers, and decide again"
+    with pytest.raises(StoreError, match=said):
+        roll_back(two_days, "home", None, NOW)
+    assert live(two_days) == "yesterday"
+
+
+def test_a_rollback_that_moved_the_pointer_says_so_whatever_came_then(
+    server: FaultyServer, two_days: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def then_silent(*move: Any) -> None:
+        put_pointer(*move)
+        server.arm("look at a file", faults.cut_before)
+
+    monkeypatch.setattr(rollback, "put_pointer", then_silent)
+    with pytest.raises(StoreError, match=r"^2011-11-29/yesterday is live again, 2011-11-30/today is not; but nobody"):
+        roll_back(two_days, "home", None, NOW)
 
 
 def leases_in(storage: S3Storage) -> set[str]:

@@ -106,7 +106,7 @@ def make_live(storage: Storage, surface: str, run: Run, now: dt.datetime, channe
         except ConflictError:
             continue  # another publish came between: decide again on what it left
         except StoreError as error:
-            return _what_came_of(storage, surface, channel, run, previous, error)
+            must_have_moved(storage, surface, run, channel, previous, error, "run this again when the store answers")
         return Move(True, run, previous, f"{run} is live")
     raise StoreError(f"the pointer of {surface} changes all the time: is one publish run in a loop?")
 
@@ -119,21 +119,29 @@ def _lost(pointer: Pointer, run: Run) -> str | None:
     return f"another publisher made {pointer.run} live at the same time: {run} is published beside it; {to}"
 
 
-def _what_came_of(
-    storage: Storage, surface: str, channel: str, run: Run, previous: Run | None, error: StoreError
-) -> Move:
-    """Look whether a move was done whose answer never came."""
+def must_have_moved(
+    storage: Storage, surface: str, run: Run, channel: str, previous: Run | None, error: StoreError, then: str
+) -> None:
+    """Look whether a move was done whose answer never came.
+
+    Args:
+        error: what came instead.
+        then: what to do where nobody can say.
+
+    Raises:
+        StoreError: it was not, or nobody can say; the message says which.
+    """
     before = previous or "nothing"
     try:
         found = read_pointer(storage, surface, channel)
     except StoreError:
         raise StoreError(
             f"{run} is published, and the store fell silent while it went live: readers see it or {before}, whole; "
-            f"run this again when the store answers: {error}"
+            f"{then}: {error}"
         ) from error
-    if found and found[0].run == run:
-        return Move(True, run, previous, f"{run} is live")
-    raise StoreError(f"{run} is published and not live, and readers see {found[0].run if found else before}: {error}")
+    if not found or found[0].run != run:
+        now = found[0].run if found else before
+        raise StoreError(f"{run} is published and not live, and readers see {now}: {error}") from error
 
 
 def keeps(pointer: Pointer, run: Run) -> str | None:

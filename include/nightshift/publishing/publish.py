@@ -29,7 +29,8 @@ log = logging.getLogger("nightshift.publishing")
 
 
 class NotPublishedError(StoreError):
-    """A run could not be published. The pointer was not touched: readers see what they saw before."""
+    """A run could not be published, or nobody can say whether it was. The pointer was not touched: readers see what
+    they saw before."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def publish_run(
         work: an empty folder of this publisher's own, with room for about twice the run's files.
 
     Raises:
-        NotPublishedError: it could not be done. Nothing has changed for readers; the next try sends what is missing.
+        NotPublishedError: it could not be done, or the store fell silent at the end. Nothing has changed for readers;
+            the next try sends what is missing.
     """
     with _or_nothing(f"{run_date}/{run_id}"):
         built = build(lists, shards, item_shards, work)
@@ -138,6 +140,21 @@ def _announce(storage: Storage, manifest: Manifest) -> Manifest:
         return manifest
     except ConflictError:
         return parse_manifest(storage, manifest.run.manifest)
+    except StoreError as error:
+        return _what_came_of(storage, manifest, error)
+
+
+def _what_came_of(storage: Storage, manifest: Manifest, error: StoreError) -> Manifest:
+    """The manifest that was written, where only the answer never came."""
+    try:
+        return parse_manifest(storage, manifest.run.manifest)
+    except (NotThereError, CorruptRunError):
+        raise error from None
+    except StoreError:
+        raise NotPublishedError(
+            f"the store fell silent while {manifest.run} was published: it may be, and is not live, and readers see "
+            f"what they saw before; run this again when the store answers: {error}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -145,5 +162,7 @@ def _or_nothing(run: str) -> Iterator[None]:
     """Say of whatever fails that nothing has changed for readers."""
     try:
         yield
+    except NotPublishedError:
+        raise
     except (StoreError, OSError, lmdb.Error, pa.ArrowException, ValueError) as error:
         raise NotPublishedError(f"{run} is not published, and readers see what they saw before: {error}") from error

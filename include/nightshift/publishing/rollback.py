@@ -8,7 +8,7 @@ import datetime as dt
 from nightshift.config.settings import CURRENT
 from nightshift.publishing.layout import pointer_key
 from nightshift.publishing.manifest import Run
-from nightshift.publishing.pointer import Move, Pointer, back, put_pointer, read_pointer
+from nightshift.publishing.pointer import Move, Pointer, back, must_have_moved, put_pointer, read_pointer
 from nightshift.publishing.prune import bring_back
 from nightshift.publishing.read import CorruptRunError, list_manifests, must_be_readable, parse_manifest, read_manifest
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
@@ -21,7 +21,7 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, 
 
     Raises:
         StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs, or one of an
-            earlier release.
+            earlier release; or the store failed, and the message says what is live.
     """
     found = read_pointer(storage, surface, channel)
     if found is None:
@@ -35,8 +35,15 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, 
         put_pointer(storage, back(pointer, run, now), etag)
     except ConflictError:
         raise StoreError("a publish moved the pointer meanwhile: look at what is live now, and decide again") from None
-    bring_back(storage, run)
-    return Move(True, run, pointer.run, f"{run} is live again, {pointer.run} is not")
+    except StoreError as error:
+        then = "look at what is live when the store answers, and decide again"
+        must_have_moved(storage, surface, run, channel, pointer.run, error, then)
+    why = f"{run} is live again, {pointer.run} is not"
+    try:
+        bring_back(storage, run)
+    except StoreError as error:
+        raise StoreError(f"{why}; but nobody can say whether its manifest is there: {error}") from error
+    return Move(True, run, pointer.run, why)
 
 
 def _before(storage: Storage, pointer: Pointer) -> Run:
