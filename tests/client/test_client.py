@@ -421,6 +421,7 @@ def test_the_command_shows_a_list_and_writes_batches_as_json_lines(service: str,
     ]
     lines = command("--url", service, "batch", "--k", "1", stdin="17850\n13047\n").stdout.splitlines()
     assert ['"user_id": "17850"' in lines[0], '"user_id": "13047"' in lines[1], len(lines)] == [True, True, 2]
+    assert command("--url", service, "batch", "--k", "1", stdin="17850\r\n\r\n13047\r\n").stdout.splitlines() == lines
     failed = command("--url", nobody, "similar", "22423")
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("client: 127.0.0.1 cannot be reached")

@@ -217,7 +217,9 @@ def test_the_command_writes_all_rows(ask: Ask, tmp_path: Path) -> None:
 def test_the_command_fails_in_one_line_and_writes_nothing(
     ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "latin-1").write_bytes("17850\nZoë\n".encode("latin-1"))
     for question, said in (
+        (["users", str(tmp_path / "latin-1")], r"latin-1 is not UTF-8: invalid continuation byte: b'\xeb'"),
         (["user", "17850", "--run-date", "2011-01-01"], "no run 2011-01-01 is published for home"),
         (["all", str(tmp_path / "lists.csv"), "--columns", "price"], "lists have no column price"),
         (["users", str(tmp_path / "none")], "No such file"),
@@ -229,7 +231,7 @@ def test_the_command_fails_in_one_line_and_writes_nothing(
         assert told.err.startswith("read: ")
         assert said in told.err
         assert (told.out, told.err.count("\n")) == ("", 1)
-    for question in (["all", "lists.xlsx"], ["user", "1", "--top", "0"], []):
+    for question in (["all", "lists.xlsx"], ["user", "1", "--top", "0"], ["user", "\udcff"], []):
         with pytest.raises(SystemExit, match="2"):
             main(question)
     assert not list(tmp_path.glob("lists*"))

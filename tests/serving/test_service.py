@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightshift.publishing.storage import open_storage
+from nightshift.serving.__main__ import main
 from tests.publishing.planted import ITEMS, USERS, day, publish_live
 from tests.serving.running import running, start, write_config
 
@@ -84,6 +85,13 @@ def test_a_port_in_use_and_a_wrong_configuration_are_one_clear_line(live: httpx.
         assert errors.startswith(expected)
         assert errors.count("\n") == 1
         config.write_text(yaml.safe_dump({**values, "serving": {"port": "x"}}))
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "-1", "²", "http"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--port={port}"])
+    assert f"argument --port: {port!r} is no port from 1 to 65535" in capsys.readouterr().err
 
 
 def test_it_imports_nothing_heavy() -> None:

@@ -73,7 +73,7 @@ def _answered(client: Client, args: argparse.Namespace) -> Iterable[str]:
     if args.command == "status":
         return [json.dumps(client.status(BATCHES), indent=1, ensure_ascii=False)]
     if args.command == "batch":
-        users = [line.rstrip("\n") for line in sys.stdin if line.strip()]
+        users = [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
         return [_as_json(one) for one in client.batch(users, **asked)]
     found: Recommendations | Similar | History
     if args.command == "history":

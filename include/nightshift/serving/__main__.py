@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--config", help="the configuration file (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
     parser.add_argument("--host", help="the address to listen on (serving.host)")
-    parser.add_argument("--port", type=int, help="the port to listen on (serving.port)")
+    parser.add_argument("--port", type=_port, help="the port to listen on (serving.port)")
     args = parser.parse_args(argv)
     try:
         settings = load(args.config)
@@ -80,6 +80,12 @@ def _worker(settings: Settings, host: str, port: int, board: Path) -> Applicatio
     logging.getLogger("nightshift").setLevel(logging.INFO)
     announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)
     return application(settings, board, announce.start)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 1 to 65535")
+    return int(text)
 
 
 def _must_be_free(host: str, port: int, setting: str) -> None:

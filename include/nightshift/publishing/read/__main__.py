@@ -101,9 +101,9 @@ def arguments() -> argparse.ArgumentParser:
     runs = add("runs", parents=[where], help="the published runs, a line each")
     runs.add_argument("--from", type=dt.date.fromisoformat, metavar="DAY", help="the first run date")
     runs.add_argument("--to", type=dt.date.fromisoformat, metavar="DAY", help="the last run date")
-    add("user", parents=[which, top], help="one user's list").add_argument("id")
-    add("history", parents=[which, top], help="what one user bought, the latest first").add_argument("id")
-    add("similar", parents=[which, top], help="the items like one item").add_argument("id")
+    add("user", parents=[which, top], help="one user's list").add_argument("id", type=_id)
+    add("history", parents=[which, top], help="what one user bought, the latest first").add_argument("id", type=_id)
+    add("similar", parents=[which, top], help="the items like one item").add_argument("id", type=_id)
     add("popular", parents=[which, top], help="the list for users the run does not know")
     users = add("users", parents=[which, top], help="the lists of many users")
     users.add_argument("ids", type=Path, help="a file with an id a line; /dev/stdin for what is piped in")
@@ -134,7 +134,11 @@ def _history(run: BatchRun, args: argparse.Namespace) -> None:
 
 def _users(run: BatchRun, args: argparse.Namespace) -> None:
     with open(args.ids, encoding="utf-8", newline="\n") as lines:
-        asked = filter(None, (line.rstrip("\r\n") for line in lines))
+        try:
+            asked = [name for line in lines if (name := line.rstrip("\r\n"))]
+        except UnicodeDecodeError as error:
+            wrong = error.object[error.start : error.end]
+            raise StoreError(f"{args.ids} is not UTF-8: {error.reason}: {wrong!r}") from None
         _print(_line(run, "user_id", name, items) for name, items in run.users(asked, args.top))
 
 
@@ -171,6 +175,14 @@ def _file(text: str) -> Path:
     if Path(text).suffix not in WRITERS:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(WRITERS)}")
     return Path(text)
+
+
+def _id(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8") from None
+    return text
 
 
 def _positive(text: str) -> int:
