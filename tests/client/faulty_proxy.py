@@ -121,4 +121,4 @@ def _message(peer: socket.socket) -> bytes:
 
 
 def _response(status: int, body: bytes, headers: str = "") -> bytes:
-    return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body
+    return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode("latin-1") + body

@@ -225,7 +225,7 @@ def test_all_that_can_be_asked_is_sent(make: Make, proxy: FaultyProxy) -> None:
         exclude=["1", "2&3"],
         filter={"kind": ["a", "b"], "brand": ["c"]},
         segment="country:United Kingdom",
-        override="ranking=challenger",
+        override="ranking=challenger, page=new",
     )
     head = proxy.requests[0].splitlines()
     assert head[0] == (
@@ -233,7 +233,7 @@ def test_all_that_can_be_asked_is_sent(make: Make, proxy: FaultyProxy) -> None:
         "&filter=kind%3Aa&filter=kind%3Ab&filter=brand%3Ac&segment=country%3AUnited+Kingdom HTTP/1.1"
     )
     sent = {line.lower() for line in head[1:]}
-    assert {"authorization: bearer nsk_secret", "x-nightshift-override: ranking=challenger"} <= sent
+    assert {"authorization: bearer nsk_secret", "x-nightshift-override: ranking=challenger, page=new"} <= sent
 
 
 def test_connections_are_used_again(make: Make, proxy: FaultyProxy) -> None:
@@ -284,6 +284,7 @@ def test_a_service_that_ended_a_kept_connection_is_asked_on_another(make: Make, 
     assert (proxy.connections, len(proxy.requests)) == (2, 3)
 
 
+HALF = "\udcff"  # of a surrogate pair: what Python has for a byte that is not UTF-8
 EVERY_FAULT: list[Fault] = ["hang", "drip", "cut", "close", "rubbish", 400, 401, 403, 404, 429, 500, 503]
 
 
@@ -299,6 +300,57 @@ def test_with_a_fallback_nothing_raises_and_the_list_says_why(make: Make, proxy:
     assert answer.degraded.reason
     lists = client.batch(["17850", "13047"], 1, policy=HASTY)
     assert [(one.user_id, one.item_ids) for one in lists] == [("17850", ["85123A"]), ("13047", ["85123A"])]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("after", ["soon", "-1", "\u00b2", "9" * 400, "1e3", ""])
+def test_whatever_a_proxy_says_of_when_to_come_again_nothing_raises(
+    make: Make, proxy: FaultyProxy, status: int, after: str
+) -> None:
+    proxy.always, proxy.headers = status, f"retry-after: {after}\r\n"
+    assert make(proxy.url, fallback=["1"]).recommendations("17850", policy=HASTY).item_ids == ["1"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"exclude": [HALF]}, {"filter": {"kind": [HALF]}}, {"segment": HALF}, {"override": "ränker=new"}]
+)
+def test_what_cannot_be_asked_is_refused_or_falls_back(make: Make, service: str, asked: dict[str, Any]) -> None:
+    user = "17850" if asked else HALF
+    answer = make(service, fallback=["1"]).recommendations(user, policy=PATIENT, **asked)
+    assert (answer.user_id, answer.item_ids, answer.degraded.level) == (user, ["1"], "fallback")
+    with pytest.raises(
+        RefusedError, match=r"^400: ('.*\\udcff' is not Unicode text|override must be .*, not 'ränker=new')$"
+    ):
+        make(service).recommendations(user, policy=PATIENT, **asked)
+
+
+def test_an_id_that_is_no_text_is_refused_of_items_and_histories_and_a_batch_falls_back(
+    make: Make, service: str
+) -> None:
+    client = make(service, fallback=["1"])
+    for ask in (client.similar, client.history):
+        with pytest.raises(RefusedError, match="is not Unicode text"):
+            ask(HALF, policy=PATIENT)
+    assert [one.item_ids for one in client.batch([HALF, "17850"], policy=PATIENT)] == [["1"], ["1"]]
+    with pytest.raises(RefusedError, match=r"^400: "):
+        make(service).batch([HALF], policy=PATIENT)
+
+
+def test_batches_are_as_large_as_the_service_takes(make: Make, tmp_path: Path) -> None:
+    store = (tmp_path / "published").as_uri()
+    publish_live(open_storage(store), day(30), "night")
+    users = [*USERS, *(f"user {number}" for number in range(8))]
+    with lookup_service(tmp_path, store, max_batch=5) as url:
+        with pytest.raises(RefusedError, match="There are 12 user_ids; at most 5"):
+            make(url).batch(users, policy=PATIENT)
+        answers = make(url, largest_batch=5).batch(users, policy=PATIENT)
+        lines = command(
+            "--url", url, "batch", "--largest-batch", "5", stdin="\n".join(USERS[:2] * 3)
+        ).stdout.splitlines()
+    assert ([answer.user_id for answer in answers], len(lines)) == (users, 6)
+    assert {answer.run.run_id for answer in answers} == {"night"}
+    with pytest.raises(ValueError, match="largest_batch must be 1 or more, not 0"):
+        make("http://lookup:8090", largest_batch=0)
 
 
 @pytest.mark.parametrize("fault", EVERY_FAULT)
@@ -392,6 +444,13 @@ def test_who_is_asked_to_come_later_than_there_is_time_does_not_wait(make: Make,
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"is not an address like http://lookup:8090"):
         Client(url)
+
+
+@pytest.mark.parametrize("key", ["nsk_secret\n", "nsk_secret\u00a0", "nsk_secret "])
+def test_a_key_that_no_header_can_have_is_refused_at_once_and_not_told(key: str) -> None:
+    with pytest.raises(ValueError, match="the key has a character that no key has") as refused:
+        Client("http://lookup:8090", key=key, fallback=["1"])
+    assert "secret" not in str(refused.value)
 
 
 def test_the_service_may_lie_under_a_path(proxy: FaultyProxy) -> None:

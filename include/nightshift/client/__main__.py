@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nightshift.client.answers import History, Item, Purchase, Recommendations, Similar
+from nightshift.client.calls import LARGEST_BATCH
 from nightshift.client.errors import ClientError
 from nightshift.client.retries import BATCHES
 from nightshift.client.synchronous import Client
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Exit 1, with a line on standard error, where the service does not answer."""
     args = _parser().parse_args(argv)
     try:
-        with Client(args.url, key=os.environ.get("NIGHTSHIFT_LOOKUP_KEY")) as client:
+        key, largest = os.environ.get("NIGHTSHIFT_LOOKUP_KEY"), getattr(args, "largest_batch", LARGEST_BATCH)
+        with Client(args.url, key=key, largest_batch=largest) as client:
             for line in _answered(client, args):
                 print(line)
     except (ClientError, ValueError) as error:
@@ -62,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--k", type=int, help="items at most")
         if name != "status":
             command.add_argument("--surface", help="where the list is shown")
+        if name == "batch":
+            command.add_argument("--largest-batch", type=int, default=LARGEST_BATCH, help="users in one request (1000)")
         if name == "recommendations":
             command.add_argument("--segment", help="attribute:value, of a user who may not be known")
             command.add_argument("--override", help="experiment=variant, for testers")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from nightshift.client.answers import History, Recommendations, Similar
-from nightshift.client.calls import Calls, Fallback, Filter, Options, Steps, T, parts
+from nightshift.client.calls import LARGEST_BATCH, Calls, Fallback, Filter, Options, Steps, T
 from nightshift.client.errors import UnavailableError
 from nightshift.client.retries import BATCHES, LISTS, Outcome, Policy, Send
 from nightshift.client.transport import AsyncTransport
@@ -29,8 +29,9 @@ class AsyncClient:
         remember: int = 1024,
         connections: int = 100,
         tls: ssl.SSLContext | None = None,
+        largest_batch: int = LARGEST_BATCH,
     ) -> None:
-        self._calls = Calls(key, fallback, remember)
+        self._calls = Calls(key, fallback, remember, largest_batch)
         self._transport = AsyncTransport(url, connections, tls)
 
     async def recommendations(
@@ -65,7 +66,7 @@ class AsyncClient:
             async with free:
                 return await self._do(self._calls.batch(part, options, policy))
 
-        return [found for part in await asyncio.gather(*map(one, parts(user_ids))) for found in part]
+        return [found for part in await asyncio.gather(*map(one, self._calls.parts(user_ids))) for found in part]
 
     async def similar(
         self,

@@ -13,13 +13,13 @@ from urllib.parse import quote, urlencode
 import nightshift
 from nightshift.client import answers
 from nightshift.client.answers import Degraded, History, Item, NotAnAnswerError, Recommendations, Similar
-from nightshift.client.errors import ClientError, UnavailableError
+from nightshift.client.errors import ClientError, RefusedError, UnavailableError
 from nightshift.client.memory import Memory
 from nightshift.client.retries import Outcome, Policy, Reply, Request, RetryBudget, Step, ask
 
 log = logging.getLogger("nightshift.client")
 
-LARGEST_BATCH = 1000
+LARGEST_BATCH = 1000  # users, as `serving.max_batch` has it unless it is set
 
 Fallback = Sequence[Item | str] | Callable[[str], Sequence[Item | str]]
 Filter = Mapping[str, Sequence[str]]
@@ -59,9 +59,18 @@ class Calls:
         key: an API key, where the service asks for one.
         fallback: items for when the service cannot answer: a list, or a function from a user's id to one.
         remember: answers that are kept to be asked for again by tag; they also stand in while the service is away.
+        largest_batch: users in a request.
+
+    Raises:
+        ValueError: the key is none that a header can have; or `largest_batch` is below 1.
     """
 
-    def __init__(self, key: str | None, fallback: Fallback | None, remember: int) -> None:
+    def __init__(self, key: str | None, fallback: Fallback | None, remember: int, largest_batch: int) -> None:
+        if key and not _fits_a_header(key):
+            raise ValueError("the key has a character that no key has: is a line's end in it?")  # and not which key
+        if largest_batch < 1:
+            raise ValueError(f"largest_batch must be 1 or more, not {largest_batch}")
+        self._largest_batch = largest_batch
         self._fallback, self._budget = fallback, RetryBudget()
         self._lists: Memory[Recommendations] = Memory(remember)
         self._similar: Memory[Similar] = Memory(remember)
@@ -75,14 +84,16 @@ class Calls:
     def recommendations(
         self, user_id: str, options: Options, override: str | None, policy: Policy
     ) -> Steps[Recommendations]:
-        target = f"/v1/users/{quote(user_id, safe='')}/recommendations{options.query()}"
         try:
+            if override and not _fits_a_header(override):
+                raise RefusedError(400, f"override must be experiment=variant, not {override!r}")
+            target = _target("users", user_id, "recommendations", options)
             return (yield from self._get(target, answers.recommendations, self._lists, policy, override))
         except ClientError as error:
             return self._instead(user_id, options.k, error)
 
     def batch(self, user_ids: Sequence[str], options: Options, policy: Policy) -> Steps[list[Recommendations]]:
-        """Of `LARGEST_BATCH` users at most."""
+        """Of one of `parts`."""
         content = json.dumps({"user_ids": list(user_ids), **options.body()}).encode()
         headers = {**self._headers, "content-type": "application/json"}
         request = Request("POST", "/v1/recommendations:batch", headers, content)
@@ -92,12 +103,17 @@ class Calls:
         except ClientError as error:
             return [self._instead(user_id, options.k, error) for user_id in user_ids]
 
+    def parts(self, user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """The users in batches as large as the service takes."""
+        for start in range(0, len(user_ids), self._largest_batch):
+            yield user_ids[start : start + self._largest_batch]
+
     def similar(self, item_id: str, options: Options, policy: Policy) -> Steps[Similar]:
-        target = f"/v1/items/{quote(item_id, safe='')}/similar{options.query()}"
+        target = _target("items", item_id, "similar", options)
         return (yield from self._get(target, answers.similar, self._similar, policy))
 
     def history(self, user_id: str, surface: str | None, policy: Policy) -> Steps[History]:
-        target = f"/v1/users/{quote(user_id, safe='')}/history{Options(surface=surface).query()}"
+        target = _target("users", user_id, "history", Options(surface=surface))
         return (yield from self._get(target, answers.history, self._histories, policy))
 
     def status(self, policy: Policy) -> Steps[dict[str, Any]]:
@@ -150,10 +166,16 @@ class Calls:
         return Recommendations(user_id, items[:k], None, Degraded("fallback", reason))
 
 
-def parts(user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The users in batches as large as the service takes."""
-    for start in range(0, len(user_ids), LARGEST_BATCH):
-        yield user_ids[start : start + LARGEST_BATCH]
+def _fits_a_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()
+
+
+def _target(kind: str, name: str, what: str, options: Options) -> str:
+    """Path and query. Raises `RefusedError` for what is no Unicode text, like half of a surrogate pair."""
+    try:
+        return f"/v1/{kind}/{quote(name, safe='')}/{what}{options.query()}"
+    except UnicodeEncodeError as error:
+        raise RefusedError(400, f"{error.object!r} is not Unicode text") from None
 
 
 def _read(reply: Reply, read: Callable[[bytes], T]) -> T:

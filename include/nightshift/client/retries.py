@@ -144,7 +144,7 @@ def _failure(outcome: Outcome) -> UnavailableError | None:
     if outcome.status in PASSING:
         after = outcome.headers.get("retry-after", "")
         said = f"the service answered {outcome.status}: {problem(outcome.body)}"
-        return UnavailableError(said, float(after) if after.isdigit() else None)
+        return UnavailableError(said, float(after) if after.isascii() and after.isdigit() else None)
     if outcome.status not in (200, 304):
         raise RefusedError(outcome.status, problem(outcome.body))
     return None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from nightshift.client.answers import History, Recommendations, Similar
-from nightshift.client.calls import Calls, Fallback, Filter, Options, Steps, T, parts
+from nightshift.client.calls import LARGEST_BATCH, Calls, Fallback, Filter, Options, Steps, T
 from nightshift.client.errors import UnavailableError
 from nightshift.client.retries import BATCHES, LISTS, Outcome, Policy, Send
 from nightshift.client.transport import Transport
@@ -26,9 +26,10 @@ class Client:
         remember: answers that are kept to be asked for again by tag; they also stand in while the service is away.
         connections: to the service, at most.
         tls: how https is trusted, where not by the usual authorities.
+        largest_batch: users in a request; the service takes `serving.max_batch`.
 
     Raises:
-        ValueError: the address is none.
+        ValueError: the address or the key is none, or `largest_batch` below 1.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class Client:
         remember: int = 1024,
         connections: int = 10,
         tls: ssl.SSLContext | None = None,
+        largest_batch: int = LARGEST_BATCH,
     ) -> None:
-        self._calls = Calls(key, fallback, remember)
+        self._calls = Calls(key, fallback, remember, largest_batch)
         self._transport = Transport(url, connections, tls)
 
     def recommendations(
@@ -81,13 +83,16 @@ class Client:
         filter: Filter | None = None,
         policy: Policy = BATCHES,
     ) -> list[Recommendations]:
-        """Any number of users' lists, in the order asked; over 1,000, in several requests, each within the policy.
+        """Any number of users' lists, in the order asked; over `largest_batch`, in several requests, each within the
+        policy.
 
         Raises:
             UnavailableError, RefusedError: a request was not answered, and there is no fallback.
         """
         options = Options(k, surface, exclude, filter)
-        return [one for part in parts(user_ids) for one in self._do(self._calls.batch(part, options, policy))]
+        return [
+            one for part in self._calls.parts(user_ids) for one in self._do(self._calls.batch(part, options, policy))
+        ]
 
     def similar(
         self,
