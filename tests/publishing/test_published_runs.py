@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -15,8 +17,11 @@ import pytest
 from nightshift.config import load
 from nightshift.config.settings import Banned
 from nightshift.publishing import records
+from nightshift.publishing.leases import Lease
 from nightshift.publishing.lists import load_lists
 from nightshift.publishing.manifest import config_hash
+from nightshift.publishing.pointer import make_live
+from nightshift.publishing.prune import prune
 from nightshift.publishing.read import (
     CorruptRunError,
     list_manifests,
@@ -221,3 +226,19 @@ def test_the_lists_before_a_night_are_those_of_the_date_before_that_were_not_rol
     before = pd.concat(map(pd.read_parquet, files))
     assert set(before.columns) >= {"user_id", "rank", "item_id"}
     assert set(before["title"].str[-1]) == {"b"}
+
+
+def test_the_page_names_every_kind_of_key_and_no_other(storage: Storage) -> None:
+    for number in (26, 27, 28, 29, 30):
+        publish_live(storage, day(number), "night")
+    make_live(storage, "home", publish(storage, day(30), "other", "b").run, NOW, "challenger")
+    assert prune(storage, "home", 1, dt.datetime.now(dt.UTC)).put_away
+    Lease(storage, "home", "newsletter").hold(live_manifest(storage, "home").run)
+    page = (Path(__file__).parents[2] / "docs/store.md").read_text(encoding="utf-8")
+    lines = page.split("```\n")[1].splitlines()
+    kinds = [re.split(r"  +", line)[0] for line in lines]
+    patterns = [re.sub(r"<[^>]+>|\\\*", "[^/]+", re.escape(kind).replace("\\ ", " ")) for kind in kinds]
+    hashed = [re.sub(r"\\\.(lmdb|parquet)$", r"(-[0-9a-f]{12})\\.\1", pattern) for pattern in patterns]
+    found = {listed.key: [kind for kind in hashed if re.fullmatch(kind, listed.key)] for listed in storage.list("")}
+    assert [key for key, fits in found.items() if len(fits) != 1] == []
+    assert {kind for fits in found.values() for kind in fits} == set(hashed)
