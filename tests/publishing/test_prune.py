@@ -210,6 +210,31 @@ def test_a_rollback_brings_back_what_was_put_away_while_it_looked(
     assert live_manifest_body(storage) == before
 
 
+def test_a_live_run_that_a_rollback_could_not_bring_back_is_brought_back_and_keeps_its_files(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (27, 28, 29, 30):
+        publish_live(storage, day(number), "night")
+    before = storage.read(folder(27) + "manifest.json").body
+    files = {item.key for item in storage.list(folder(27))}
+
+    def put_away_meanwhile(*move: Any) -> None:
+        assert folder(27) in prune(storage, "home", 1, NOW).put_away
+        put_pointer(*move)
+
+    def silent(*_: Any) -> None:
+        raise StoreError("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rollback, "put_pointer", put_away_meanwhile)
+        patched.setattr(rollback, "bring_back", silent)
+        with pytest.raises(StoreError, match="2011-11-27/night is live again.*nobody can say.*: no answer"):
+            roll_back(storage, "home", "2011-11-27", NOW)
+    prune(storage, "home", 1, NOW + TWO_DAYS)
+    assert live_manifest_body(storage) == before
+    assert files <= {item.key for item in storage.list(folder(27))}
+
+
 def live_manifest_body(storage: Storage) -> bytes:
     pointer = read_pointer(storage, "home")
     assert pointer

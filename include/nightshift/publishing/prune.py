@@ -51,6 +51,8 @@ def prune(storage: Storage, surface: str, keep: int, now: dt.datetime, grace: dt
         StoreError: the store cannot be read or written; or a lease cannot be read. What was done stays done.
     """
     pointers = _pointers(storage, surface)
+    for pointer in pointers:
+        bring_back(storage, pointer.run)  # where a rollback could not, as when the store fell silent
     live = {run_folder_of(run.manifest) for pointer in pointers for run in (pointer.run, *pointer.history[:keep])}
     held = leased(storage, surface, now)
     folders = _folders(storage, surface)
