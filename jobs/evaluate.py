@@ -8,9 +8,10 @@ Whoever serves is a version in the registry; nobody is promoted here.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,33 @@ from nightshift.tuning.winner import judge as judge_winner
 log = logging.getLogger("nightshift")
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What became of the champion in tonight's test.
+
+    Attributes:
+        serves: whether it can.
+        comparison: of it, as `champion`; None where it could not be tested.
+        trouble: why it could not, if so.
+    """
+
+    serves: bool
+    comparison: Comparison | None
+    trouble: str = ""
+
+
 def evaluate(night: Night) -> dict[str, Any]:
     trained = night.read_json("train")
     values = load_values(night.folder / "test")
     baselines = {baseline.kind: values[baseline.kind] for baseline in BASELINES}
     champion = registered_champion(night)
-    tested, trouble = tested_champion(night, champion) if champion else (None, "there is no champion yet")
-    settings = night.settings.evaluation
+    tried = tested_champion(night, champion) if champion else Tried(False, None, "there is no champion yet")
+    tested, settings = tried.comparison, night.settings.evaluation
     before = tested.values["champion"] if tested else None
-    verdict = judge(values.get("two_stage"), before, baselines, settings, night.settings.seed, trouble)
-    served = choose(night, verdict, champion if tested else None, trained["mlflow_run"])
+    verdict = judge(
+        values.get("two_stage"), before, baselines, settings, night.settings.seed, tried.trouble, tried.serves
+    )
+    served = choose(night, verdict, champion if tried.serves else None, trained["mlflow_run"])
     rows = {**trained["metrics"], **(tested.metrics if tested else {})}
     metric = settings.metric
     result = {
@@ -71,18 +89,31 @@ def figures(gain: Interval) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in asdict(gain).items()}
 
 
-def tested_champion(night: Night, champion: Registered) -> tuple[Comparison | None, str]:
-    """The champion, as `champion`, on tonight's test; None, and why, where it can neither be tested nor serve."""
+def tested_champion(night: Night, champion: Registered) -> Tried:
+    """The champion on tonight's test. One whose tested weights know a day of it serves as it did, untested."""
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.test_cutoff, tables)
     happened = load_interactions(lake, night.run_date, tables["events"], after=night.test_cutoff)
     truth = labels(happened, known.as_of, night.run_date, known)
     try:
         model = load_recommender(champion.folder, champion.kind, night.settings, which="holdout")
-        model = model.indexed(known) if isinstance(model, TwoStage) else model
-        return compare({"champion": model}, known, truth, night.settings.evaluation.k), ""
-    except (ModelFileError, SeenTestError) as error:
-        return None, f"the champion, version {champion.version}, cannot be used: {error}"
+    except ModelFileError as error:
+        return Tried(False, None, f"the champion, version {champion.version}, cannot be used: {error}")
+    model = model.indexed(known) if isinstance(model, TwoStage) else model
+    try:
+        return Tried(True, compare({"champion": model}, known, truth, night.settings.evaluation.k))
+    except SeenTestError as error:
+        assert model.as_of
+        told = f"the champion, version {champion.version}, cannot be compared with, and stays: {error}"
+        return Tried(True, None, f"{told}. {comparable(night, model.as_of)}")
+
+
+def comparable(night: Night, as_of: dt.date) -> str:
+    """When a champion can be tested whose tested weights know the days up to `as_of`, and what to do till then."""
+    first, days = as_of + dt.timedelta(days=night.settings.evaluation.test_days), (night.run_date - as_of).days
+    now = f", tonight with evaluation.test_days of at most {days}" if days > 0 else ""
+    command = f"python -m jobs.promote --run-date {night.run_date} --version N"
+    return f"It can be from the night of {first} on{now}; to promote another version by hand: {command}"
 
 
 def choose(night: Night, verdict: Verdict, champion: Registered | None, mlflow_run: str) -> Registered:

@@ -69,6 +69,12 @@ def test_in_doubt_it_is_refused_and_told_why(challenger, champion, told):
     assert told in "; ".join(verdict.reasons)
 
 
+def test_what_cannot_be_compared_with_a_champion_that_serves_is_refused():
+    first = judge(figures(0.9), None, BASELINES, RULES, seed=1)
+    verdict = judge(figures(0.9), None, BASELINES, RULES, seed=1, no_champion="it knows the test", untested=True)
+    assert (first.accepted, verdict.accepted, verdict.reasons) == (True, False, ("it knows the test",))
+
+
 def test_a_baseline_whose_figure_is_unknown_cannot_be_beaten():
     verdict = judge(figures(0.9), None, {**BASELINES, "item_item": figures(math.nan)}, RULES, seed=1)
     assert not verdict.accepted

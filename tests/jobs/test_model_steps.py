@@ -219,6 +219,21 @@ def test_a_champion_whose_files_cannot_be_had_stops_the_night(night):
     registered(night, by="hand")
 
 
+def test_a_champion_that_knows_days_of_a_longer_test_serves_on_until_it_can_be_tested(night):
+    """Raising evaluation.test_days says nothing against it: no challenger passes it by, no baseline takes its place."""
+    champion, longer = registered(night, by="hand"), {"min_gain": -1.0, "test_days": 21}
+    first = shop.RUN_DATE + dt.timedelta(days=7)  # its tested weights know 14 days less than its night did
+    early, later = (planted_night(night.home, first + dt.timedelta(days=days), evaluation=longer) for days in (-3, 0))
+    run(early, train, build_index, evaluate)
+    verdict = early.read_json("verdict")
+    assert (verdict["accepted"], verdict["served"]["version"]) == (False, champion.version), verdict["reasons"]
+    told = verdict["reasons"][-1]
+    assert f"cannot be compared with, and stays: champion has learnt from days up to {shop.TEST_CUTOFF}" in told
+    assert f"from the night of {first} on, tonight with evaluation.test_days of at most 18" in told
+    run(later, train, build_index, evaluate)
+    assert later.read_json("verdict")["champion"]["users"] == 60
+
+
 def test_a_champion_that_learnt_from_other_features_does_not_serve_and_it_is_said(night):
     """Nor does a challenger that is not good enough by itself get its place."""
     champion = registered(night, by="hand")

@@ -41,6 +41,7 @@ def judge(
     settings: Evaluation,
     seed: int,
     no_champion: str = "there is no champion yet",
+    untested: bool = False,
 ) -> Verdict:
     """The challenger is accepted if on enough users it surely beats every baseline, and surely loses little or nothing
     against the champion: what its gain is at least is more than `min_gain`.
@@ -48,7 +49,8 @@ def judge(
     Args:
         challenger, champion, baselines: figures a user, see `metrics.by_user`. There is no challenger where nothing
             could be learnt, and no champion before the first promotion.
-        no_champion: why there is none, for the reasons.
+        no_champion: why there are no figures of one, for the reasons.
+        untested: whether there is one all the same, which can serve: then the challenger is refused.
 
     Raises:
         ValueError: there is no baseline to judge by.
@@ -68,8 +70,10 @@ def judge(
     if champion is not None:
         told = _beats(challenger, "the champion", champion, gains["champion"], settings, settings.min_gain)
         checks.append(told)
+    elif untested:
+        checks.append((False, no_champion))
     failed = tuple(told for passed, told in checks if not passed)
-    without = () if champion is not None else (no_champion,)
+    without = () if champion is not None or untested else (no_champion,)
     return Verdict(not failed, (*(failed or _shown(checks)), *without), best, gains)
 
 
