@@ -21,6 +21,7 @@ ROWS = 65_536  # users at a time: memory is bounded by it, and by items × dimen
 OVERSAMPLING = 32
 PASSES = 3
 FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 16, 2**28
+STEP = 32  # directions: an index codes vectors of whole steps in even parts
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,10 @@ def fit_filter(matrix: sparse.csr_array, shape: Shape, seed: int) -> GraphFilter
 
 
 def room_for(items: int) -> int:
-    """Directions that so many items are worth: one for each 16 of them, but at least 64, and at most 1 GiB of them."""
-    return max(FEWEST, min(items // ITEMS_A_DIRECTION, MOST_NUMBERS // max(items, 1)))
+    """Directions that so many items are worth: one for each 16 of them, and at most 1 GiB of them, in whole steps; but
+    at least 64.
+    """
+    return max(FEWEST, min(items // ITEMS_A_DIRECTION, MOST_NUMBERS // max(items, 1)) // STEP * STEP)
 
 
 def shaped(known: Directions, shape: Shape) -> GraphFilter:

@@ -36,14 +36,22 @@ def gpus() -> int:
 def on_gpu(index: faiss.Index) -> faiss.Index:
     """The index there, where there is one that can hold it; else the same index.
 
-    Of an index in two stages the first goes there. A graph stays here: FAISS does not search HNSW on GPUs.
+    Of an index in two stages the first goes there. A graph stays here: FAISS does not search HNSW on GPUs. So does what
+    FAISS refuses, and a line in the log says why.
     """
     if not gpus() or isinstance(index, faiss.IndexHNSW):
         return index
     if isinstance(index, faiss.IndexRefine):
         return _with_first_stage(index, on_gpu(faiss.downcast_index(index.base_index)))
+    options = faiss.GpuClonerOptions()
+    options.useFloat16 = not isinstance(index, faiss.IndexFlat)  # of codes' lookup tables: beyond 48 bytes they must be
+    try:
+        moved = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index, options)
+    except RuntimeError as error:
+        log.warning("index: on the CPU, since FAISS refuses it on the GPU: %s", error)
+        return index
     log.info("index: on the GPU")
-    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    return moved
 
 
 def on_cpu(index: faiss.Index) -> faiss.Index:
@@ -52,7 +60,7 @@ def on_cpu(index: faiss.Index) -> faiss.Index:
         return index
     if isinstance(index, faiss.IndexRefine):
         return _with_first_stage(index, on_cpu(faiss.downcast_index(index.base_index)))
-    return faiss.index_gpu_to_cpu(index) if isinstance(index, faiss.GpuIndex) else index
+    return faiss.index_gpu_to_cpu(index) if isinstance(index, faiss.GpuIndex | faiss.IndexPreTransform) else index
 
 
 def _with_first_stage(index: faiss.IndexRefine, first: faiss.Index) -> faiss.IndexRefine:

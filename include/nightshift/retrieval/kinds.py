@@ -18,9 +18,12 @@ from typing import Protocol
 import faiss
 import numpy as np
 
-from nightshift.retrieval.devices import on_cpu, on_gpu, one_thread
+from nightshift.retrieval.devices import gpus, on_cpu, on_gpu, one_thread
 
 POINTS_A_CELL, ROUNDS = 64, 10  # that cells, and codes, are fitted to, and how often
+
+ON_GPU = (1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96)
+"""Bytes of a code with which FAISS searches on a GPU (its `IVFPQ::isSupportedPQCodeLength`)."""
 
 Effort = dict[str, int]
 """How thoroughly an index is searched, by the names of FAISS's own parameters."""
@@ -117,19 +120,21 @@ class Cells:
     """Cells searched, and candidates scored again for each that is asked for."""
 
     def build(self, vectors: np.ndarray, seed: int) -> faiss.Index:
-        """The cells and codes are fitted on the GPU where there is one."""
+        """The cells and codes are fitted on the GPU where there is one.
+
+        A code's bytes stand for as many dimensions each, so vectors are filled up with zeros to where that comes out.
+        """
         items, dimension = vectors.shape
+        parts = code_bytes(dimension)
+        width = parts * math.ceil(dimension / parts)
         cells = faiss.IndexIVFPQ(
-            faiss.IndexFlatIP(dimension),
-            dimension,
-            cells_of(items),
-            code_bytes(dimension),
-            self.code_bits,
-            faiss.METRIC_INNER_PRODUCT,
+            faiss.IndexFlatIP(width), width, cells_of(items), parts, self.code_bits, faiss.METRIC_INNER_PRODUCT
         )
         for clustering in (cells.cp, cells.pq.cp):
             clustering.seed, clustering.niter = seed, ROUNDS
             clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, POINTS_A_CELL
+        if width > dimension:
+            cells = faiss.IndexPreTransform(faiss.RemapDimensionsTransform(dimension, width, False), cells)
         moved = on_gpu(cells)
         moved.train(vectors)
         moved.add(vectors)
@@ -153,12 +158,13 @@ class Cells:
         index.add(vectors)
 
     def remove(self, index: faiss.Index, rows: np.ndarray) -> None:
-        cells, halves = faiss.downcast_index(index.base_index), faiss.downcast_index(index.refine_index)
+        first, halves = faiss.downcast_index(index.base_index), faiss.downcast_index(index.refine_index)
         stays = np.ones(index.ntotal, dtype=np.int64)
         stays[rows] = 0
         moved = np.cumsum(stays) - 1
-        cells.remove_ids(rows)
+        first.remove_ids(rows)
         halves.remove_ids(rows)
+        cells = faiss.extract_index_ivf(first)
         for cell in range(cells.nlist):  # they hold rows, which have moved up
             if size := cells.invlists.list_size(cell):
                 ids = faiss.rev_swig_ptr(cells.invlists.get_ids(cell), size)
@@ -176,5 +182,6 @@ def cells_of(items: int) -> int:
 
 
 def code_bytes(dimension: int) -> int:
-    """A byte for four dimensions, or for as many more as divide them evenly."""
-    return next(parts for parts in range(max(dimension // 4, 1), 0, -1) if dimension % parts == 0)
+    """A byte for four dimensions; where there is a GPU, the most that it can search with, up to that."""
+    parts = math.ceil(dimension / 4)
+    return max(length for length in ON_GPU if length <= parts) if gpus() else parts
