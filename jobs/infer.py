@@ -126,8 +126,9 @@ def model_of(folder: Path, kind: str, settings: Settings, indexes: Path) -> Reco
     return replace(model, indexes={source: load_index(indexes / source) for source in model.embeddings})
 
 
-def maker(folder: Path, kind: str, settings: Settings, indexes: Path, segments: Segments) -> Maker:
-    """What makes the tables of a block, loaded once a process."""
+def maker(folder: Path, kind: str, settings: Settings, indexes: Path, segments: Segments, threads: int = 0) -> Maker:
+    """What makes the tables of a block, loaded once a process, with so many threads; 0: as the settings say."""
+    settings = settings.model_copy(update={"threads": threads or settings.threads})
     model = model_of(folder, kind, settings, indexes)
 
     def make(snapshot: Snapshot) -> dict[str, pa.Table]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from nightshift.lake import Lake
 from nightshift.models import coded as coded_module
 from nightshift.models.recommender import Recommender
 from nightshift.ranking import batch
+from nightshift.ranking.ranker import lgb
 from nightshift.ranking.rerank.repurchase import held_back
 from nightshift.runs import Night
 from tests.jobs.test_model_steps import planted_night, run
@@ -121,6 +124,29 @@ def test_several_processes_make_the_same_bytes(night: Night) -> None:
     one = digest(night)
     infer(in_blocks(night, processes=2))
     assert digest(night) == one
+
+
+def noting(make: Callable[..., batch.Maker], threads: int) -> batch.Maker:
+    """In a process of its own: the threads that LightGBM is given, in the place of the lists."""
+    predict, given = lgb.Booster.predict, set()
+
+    def noted(booster: lgb.Booster, matrix: np.ndarray, num_threads: int) -> object:
+        given.add(num_threads)
+        return predict(booster, matrix, num_threads=num_threads)
+
+    lgb.Booster.predict = noted
+    maker = make(threads=threads)
+    return lambda snapshot: {"given": pa.table({"threads": sorted(given)})} if maker(snapshot) else {}
+
+
+def test_of_several_processes_each_has_one_thread_whatever_the_settings_say(night: Night, tmp_path: Path) -> None:
+    """Sixteen of them with sixteen threads each would be in each other's way."""
+    served, settings = night.read_json("verdict")["served"], night.settings.model_copy(update={"threads": 2})
+    make = partial(job.maker, night.home / served["folder"], served["kind"], settings, night.folder / "index", {})
+    blocks = split(Lake(night.home / "lake"), night.run_date, tables_of(night), SIZE, tmp_path / "split")
+    files = batch.Batch(blocks, tmp_path, partial(noting, make), ["given"]).run(2)["given"]
+    assert [pq.read_table(file)["threads"].to_pylist() for file in files] == [[1]] * 3
+    assert job.model_of(*make.args[:4]).ranker.about["threads"] == 2
 
 
 @pytest.mark.parametrize("gpu", ["of the model", "of the index", None])

@@ -271,7 +271,9 @@ class Inference(Section):
     """How the users' lists are made."""
 
     block_users: PositiveInt = 10_000  # that go through together: memory is bounded by it, not by how many there are
-    processes: int = Field(default=0, ge=0)  # at once, a block each; 0: one a core, or one where the model is on a GPU
+    processes: int = Field(
+        default=0, ge=0
+    )  # at once, a block each; of several each holds the model, and has one thread; 0: one a core, or one on a GPU
 
 
 class Banned(Section):

@@ -42,13 +42,14 @@ class Batch:
     """Blocks whose lists are made into `folder`, a folder for each kind of table with a file a block.
 
     Attributes:
-        make: gives what makes the tables; called once a process, so it and what it holds can be sent to one.
+        make: gives what makes the tables with `threads` (0: as many as there may be); called once a process, so it and
+            what it holds can be sent to one.
         names: of the tables that it makes.
     """
 
     blocks: Blocks
     folder: Path
-    make: Callable[[], Maker]
+    make: Callable[..., Maker]
     names: Sequence[str]
 
     def run(self, processes: int = 0) -> dict[str, list[Path]]:
@@ -69,7 +70,7 @@ class Batch:
         progress = _Progress(len(missing))
         if processes > 1:
             context = multiprocessing.get_context("spawn")
-            start = _start, (self.make, replace(self.blocks))  # without what this process has read of them
+            start = _start, (self.make, replace(self.blocks), 1)  # without what this process has read of them
             with _environment(ONE_THREAD), ProcessPoolExecutor(processes, context, *start) as pool:
                 work = {pool.submit(_tables_of, number, files[number]): number for number in missing}
                 try:
@@ -79,7 +80,7 @@ class Batch:
                     pool.shutdown(cancel_futures=True)
                     raise
         else:
-            _start(self.make, self.blocks)
+            _start(self.make, self.blocks, 0)
             for number in missing:
                 progress.tell(_tables_of(number, files[number]))
         return {name: [of_block[name] for of_block in files] for name in self.names}
@@ -104,9 +105,9 @@ def join(files: list[Path], target: Path) -> None:
             writer.write_table(rows, row_group_size=max(rows.num_rows, 1))  # a block is a row group
 
 
-def _start(make: Callable[[], Maker], blocks: Blocks) -> None:
+def _start(make: Callable[..., Maker], blocks: Blocks, threads: int) -> None:
     global _work
-    _work = make(), blocks
+    _work = make(threads=threads), blocks
 
 
 def _tables_of(number: int, files: Mapping[str, Path]) -> int:
