@@ -97,7 +97,8 @@ def bought(coded: Coded, users: np.ndarray, late: Popular) -> tuple[np.ndarray, 
     """What each user has bought and can buy: row in `users`, item position, score.
 
     The score is affinity (purchases less cancellations), and of equal affinities what is more popular of late has the
-    higher: that foretells more than when the user bought it (docs/quality.md).
+    higher: that foretells more than when the user bought it (docs/quality.md). What popularity adds is less than the
+    least step between two affinities of the user, and than 1, so that it decides between equal ones alone.
     """
     pairs = coded.snapshot.pairs
     rows, places = expand(coded.pair_start, users)
@@ -105,7 +106,12 @@ def bought(coded: Coded, users: np.ndarray, late: Popular) -> tuple[np.ndarray, 
     rows, places = rows[keep], places[keep]
     affinity = pairs["affinity"].to_numpy(dtype=np.float64)[places]
     item = coded.pair_item[places]
-    return rows, item, affinity + late.by_item(len(coded.items))[item]
+    order = np.lexsort((affinity, rows))
+    step = np.diff(affinity[order])
+    apart = (np.diff(rows[order]) == 0) & (step > 0)
+    least = np.ones(len(users))
+    np.minimum.at(least, rows[order][1:][apart], step[apart])
+    return rows, item, affinity + least[rows] * late.by_item(len(coded.items))[item]
 
 
 def load_baseline(folder: Path) -> Popularity | Repeat | ItemItem:
