@@ -34,6 +34,15 @@ def test_by_hand(coded: Coded):
     assert found["popularity_lift"] == pytest.approx(1.5 / ((1.5 + 2 + 1) / 3) - 1)
 
 
+def test_lists_that_are_short_are_as_personal_as_what_they_hold(coded: Coded):
+    same = lists(**{f"u{n}": ["CUP1", "CUP2", "JAR1"] for n in range(50)})
+    assert character(same, coded, k=20)["personalisation"] == pytest.approx(0)
+    of_some_lengths = lists(u=["CUP1", "CUP2", "JAR1"], v=["JAR1", "CUP1"], w=["CUP2"], x=["CUP2"], y=["JAR1"])
+    shared = {"uv": 1, "uw": 1, "ux": 1, "uy": 1, "vw": 0, "vx": 0, "vy": 1, "wx": 1, "wy": 0, "xy": 0}
+    found = character(of_some_lengths, coded, k=20)["personalisation"]
+    assert found == pytest.approx(1 - sum(shared.values()) / len(shared))
+
+
 def test_words_in_common_make_a_list_less_diverse(coded: Coded):
     """Titles are CUP NO 1, CUP NO 2, JAR NO 1; a word counts log(4 / (1 + titles that have it)): NO says nothing."""
     two, one = math.log(4 / 3), math.log(4 / 2)

@@ -6,7 +6,8 @@ Definitions, all over the first k places of each list:
                      doi 10.1073/pnas.1000488107
     diversity        mean, over the pairs of a list, of 1 - cosine of their titles' words (tf-idf): Ziegler et al.
                      (2005), doi 10.1145/1060745.1060754
-    personalisation  1 - mean share of places that the lists of two users have in common
+    personalisation  1 - mean share of the shorter list that two users have in common: Zhou et al. (2010) for lists of
+                     one length; of others, as Simpson (1943), doi 10.2475/ajs.241.1.1, compares sets
     popularity_lift  mean count of buyers of the listed items against that of what the users bought, less 1:
                      Abdollahpouri et al. (2019), arXiv:1910.05755. 0: lists are as popular as the tastes
     miscalibration   Jensen-Shannon divergence, in [0, 1], between a user's history and list over three groups of items,
@@ -52,7 +53,7 @@ def places_of(lists: pd.DataFrame, users: np.ndarray, coded: Coded, k: int) -> n
 def character_of(users: np.ndarray, places: np.ndarray, coded: Coded) -> Metrics:
     """As `character`, of the lists as `places_of` gives them; users without a list are left out."""
     listed = (places >= 0).any(axis=1)
-    users, places, k = users[listed], places[listed], places.shape[1]
+    users, places = users[listed], places[listed]
     row, item = np.nonzero(places >= 0)[0], places[places >= 0].astype(np.int64)
     sellable = int(coded.sellable.sum())
     if not len(item):
@@ -64,7 +65,7 @@ def character_of(users: np.ndarray, places: np.ndarray, coded: Coded) -> Metrics
         "coverage": len(np.unique(item)) / sellable if sellable else 0.0,
         "novelty": float(-np.log2(np.maximum(buyers[item], 1) / max(len(coded.users), 1)).mean()),
         "diversity": _diversity(shown, coded),
-        "personalisation": _personalisation(shown, k),
+        "personalisation": _personalisation(shown),
         "popularity_lift": _lift(shown, owned, buyers),
         "miscalibration": _miscalibration(shown, owned, _groups(buyers)),
     }
@@ -92,10 +93,15 @@ def _diversity(shown: sparse.csr_array, coded: Coded) -> float | None:
     return float((1 - (alike - size)[pairs > 0] / pairs[pairs > 0]).mean()) if (pairs > 0).any() else None
 
 
-def _personalisation(shown: sparse.csr_array, k: int) -> float | None:
-    """An item that n users see is in common to n (n - 1) of the ordered pairs of users."""
-    users, often = shown.shape[0], np.asarray(shown.sum(axis=0))
-    return float(1 - (often * (often - 1)).sum() / (users * (users - 1) * k)) if users > 1 else None
+def _personalisation(shown: sparse.csr_array) -> float | None:
+    """Of all pairs of users at once: what lists of one length and those of another have in common."""
+    users = shown.shape[0]
+    if users < 2:
+        return None
+    length, of, count = np.unique(np.diff(shown.indptr), return_inverse=True, return_counts=True)
+    often = sparse.csr_array((np.ones(users), (of, np.arange(users))), shape=(len(length), users)) @ shown
+    common = np.asarray((often @ often.T).todense()) - np.diag(length * count)  # none with itself
+    return float(1 - (common / np.minimum.outer(length, length)).sum() / (users * (users - 1)))
 
 
 def _lift(shown: sparse.csr_array, owned: sparse.csr_array, buyers: np.ndarray) -> float | None:
