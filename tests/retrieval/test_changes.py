@@ -1,21 +1,37 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nightshift.retrieval.changes import GONE_AT_MOST, with_items, without
+from nightshift.config.settings import Index
+from nightshift.retrieval import changes as changes_module
+from nightshift.retrieval.changes import GONE_AT_MOST
 from nightshift.retrieval.files import load_index, save_index
 from nightshift.retrieval.index import ItemIndex
 from nightshift.retrieval.recall import Truth
-from tests.retrieval.planted import HELD_OUT, IDS, ITEMS, built, names, vectors
+from nightshift.runs import GateError
+from tests.retrieval.planted import HELD_OUT, IDS, ITEMS, TUNING, built, names, vectors
 
 KINDS = ["flat", "hnsw", "ivf_pq"]
 FIRST = 2100  # items in the catalogue at first
 LATER = vectors(1200)  # of new items, or anew for old ones
 STARTS = {kind: built(kind, items=FIRST) for kind in KINDS}
+
+LIMITS = Index()
+
+
+def with_items(index: ItemIndex, item_ids: list[str], new: np.ndarray) -> ItemIndex:
+    return changes_module.with_items(index, item_ids, new, LIMITS, TUNING)
+
+
+def without(index: ItemIndex, item_ids: list[str]) -> ItemIndex:
+    return changes_module.without(index, item_ids, LIMITS, TUNING)
+
 
 CHANGES = st.lists(
     st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, len(LATER) - 1), st.integers(1, 400)),
@@ -110,3 +126,24 @@ def test_what_does_not_fit_is_refused(kind):
         with_items(index, ["a", "b", "a"], LATER[:3])
     with pytest.raises(ValueError, match=r"\(3, 24\) are not the vectors of 2 items of dimension 24"):
         with_items(index, ["a", "b"], LATER[:3])
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_pq"])
+def test_a_change_that_asks_for_more_effort_gets_it(kind):
+    """An index that was searched with the least, until items came that are nothing like the others."""
+    rng, easy = np.random.default_rng(1), replace(STARTS[kind], effort=STARTS[kind].efforts[0])
+    new, asked = (rng.normal(size=(rows, LATER.shape[1])).astype(np.float32) for rows in (1500, 60))
+    found = changes_module.with_items(easy, names(5000, 6500).tolist(), new, Index(target_recall=0.99), asked)
+    truth = Truth.of(asked, np.concatenate([ITEMS[:FIRST], new]))
+    before, after = (truth.recall(one.search(asked, 100)[0]) for one in (replace(found, effort=easy.effort), found))
+    assert before < 0.985 < after
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf_pq"])
+def test_a_changed_index_that_finds_too_little_is_refused(kind, monkeypatch):
+    monkeypatch.setattr(Truth, "recall", lambda *_: 0.9)
+    with pytest.raises(GateError, match=rf"changed {kind} index finds 0\.9000 of the 100 true neighbours, 0\.95 are"):
+        with_items(STARTS[kind], ["new"], LATER[:1])
+    with pytest.raises(GateError, match="nobody is there to measure"):
+        changes_module.without(STARTS[kind], IDS[:1].tolist(), LIMITS, TUNING[:1])
+    assert len(with_items(STARTS["flat"], ["new"], LATER[:1])) == FIRST + 1

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import pytest
 
+from nightshift.config.settings import Index
 from nightshift.retrieval import devices
 from nightshift.retrieval.changes import with_items, without
 from nightshift.retrieval.files import load_index, save_index
@@ -89,7 +90,8 @@ def test_an_index_is_searched_on_the_gpu_and_written_for_any_machine(gpu, kind, 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf_pq"])
 def test_a_changed_index_is_on_the_gpu_too(gpu, kind):
-    index = with_items(without(built(kind), IDS[:10].tolist()), ["new"], vectors(1))
+    fewer = without(built(kind), IDS[:10].tolist(), Index(), HELD_OUT)
+    index = with_items(fewer, ["new"], vectors(1), Index(), HELD_OUT)
     assert gpu.holds(first_stage(index))
     assert len(index) == 2491
 

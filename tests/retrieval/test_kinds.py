@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightshift.config.settings import Index
 from nightshift.models.graph_filter import room_for
 from nightshift.retrieval.changes import without
 from nightshift.retrieval.files import load_index, save_index
@@ -33,7 +34,7 @@ def test_dimensions_that_do_not_divide_evenly_are_searched_and_changed_like_othe
     index, recall = tuned(ItemIndex(KINDS["ivf_pq"].build(items, 0), IDS, "ivf_pq"), [Truth.of(tuning, items)], 0.98)
     cells = faiss.extract_index_ivf(faiss.downcast_index(index.index.base_index))
     assert (recall >= 0.98, cells.code_size, index.index.d) == (True, code_bytes(dimension), dimension)
-    save_index(without(index, IDS[:500].tolist()), tmp_path, {})
+    save_index(without(index, IDS[:500].tolist(), Index(), tuning), tmp_path, {})
     left = load_index(tmp_path)
     assert left.item_ids.tolist() == IDS[500:].tolist()
     assert Truth.of(queries, items[500:]).recall(left.search(queries, 100)[0]) >= 0.95

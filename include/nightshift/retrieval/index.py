@@ -66,7 +66,7 @@ class ItemIndex:
     @property
     def efforts(self) -> list[Effort]:
         """That it can be searched with, from the least to the most thorough; none of an exact index."""
-        return KINDS[self.kind].efforts(len(self))
+        return KINDS[self.kind].efforts(self.index)
 
     @cached_property
     def gone(self) -> np.ndarray:

@@ -37,8 +37,8 @@ class Kind(Protocol):
 
     def build(self, vectors: np.ndarray, seed: int) -> faiss.Index: ...
 
-    def efforts(self, items: int) -> list[Effort]:
-        """From the least to the most thorough, for so many items; none of an exact index."""
+    def efforts(self, index: faiss.Index) -> list[Effort]:
+        """From the least to the most thorough; none of an exact index."""
         ...
 
     def parameters(self, effort: Effort, gone: np.ndarray) -> faiss.SearchParameters | None:
@@ -66,7 +66,7 @@ class Flat:
         index.add(vectors)
         return index
 
-    def efforts(self, items: int) -> list[Effort]:
+    def efforts(self, index: faiss.Index) -> list[Effort]:
         return []
 
     def parameters(self, effort: Effort, gone: np.ndarray) -> None:
@@ -95,7 +95,7 @@ class Graph:
         self.add(index, vectors)
         return index
 
-    def efforts(self, items: int) -> list[Effort]:
+    def efforts(self, index: faiss.Index) -> list[Effort]:
         return [{"efSearch": step} for step in self.steps]
 
     def parameters(self, effort: Effort, gone: np.ndarray) -> faiss.SearchParameters:
@@ -143,8 +143,10 @@ class Cells:
         halves.add(vectors)
         return faiss.IndexRefine(on_cpu(moved), halves)
 
-    def efforts(self, items: int) -> list[Effort]:
-        steps = dict.fromkeys((min(probed, cells_of(items)), factor) for probed, factor in self.steps)
+    def efforts(self, index: faiss.Index) -> list[Effort]:
+        first = faiss.downcast_index(index.base_index)
+        cells = faiss.downcast_index(first.index) if isinstance(first, faiss.IndexPreTransform) else first
+        steps = dict.fromkeys((min(probed, cells.nlist), factor) for probed, factor in self.steps)
         return [{"nprobe": probed, "k_factor": factor} for probed, factor in steps]
 
     def parameters(self, effort: Effort, gone: np.ndarray) -> faiss.SearchParameters:
