@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from nightshift.tuning.space import STAGES, Range, Stage, UselessError, open_to_search, overridden, values_of
@@ -16,6 +19,15 @@ def test_every_setting_is_searched_once_and_its_default_lies_in_its_range():
     for each in (each for stage in STAGES for each in stage.ranges):
         section, name = each.key.split(".")
         assert each.low <= getattr(defaults[section], name) <= each.high, each.key
+
+
+def test_every_setting_of_the_sections_is_searched_or_the_page_says_why_not():
+    page = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    rows = page.partition("Left out of these sections are:")[2].partition("\nAnd whole sections")[0].splitlines()
+    left_out = [key for row in rows for key in re.findall(r"`(\w+\.\w+)`", row.split("|")[1] if "|" in row else "")]
+    sections = {section: getattr(shop.settings(), section) for section in {key.split(".")[0] for key in KEYS}}
+    there = [f"{name}.{field}" for name, section in sections.items() for field in type(section).model_fields]
+    assert sorted(KEYS + left_out) == sorted(there)
 
 
 def test_both_ends_of_every_range_are_settings():

@@ -39,9 +39,9 @@ from nightshift.tuning.space import UselessError, Values, overridden
 
 log = logging.getLogger("nightshift.tuning")
 
-BUCKETS = 70  # of users, by hash: as many as the pruner has pairs, which it counts exactly up to 13, at length
+BUCKETS = 70  # of users, by hash
 FOLDS = 3
-CHOOSING = 42  # the first buckets, of which each fold has as many; the others confirm
+CHOOSING = 42  # the first buckets; the others confirm. 14 a fold: with 13 pairs the pruner's test could take long
 
 Fit = Callable[[Snapshot, pd.DataFrame, Settings], VectorModel]
 

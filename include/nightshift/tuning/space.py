@@ -1,4 +1,4 @@
-"""What is searched: every setting, its range, and in which order. Nowhere else is a range written down.
+"""What is searched: which settings, their ranges, and in which order. Nowhere else is a range written down.
 
 The search goes through the stages, the cheap ones first, and moves one section's settings at a time from the best that
 was found; then it begins again. What is left out, and why: docs/tuning.md.

@@ -1,10 +1,10 @@
 """A search: which settings are tried, in what order, and for how long. What a trial does is passed in.
 
 One Optuna study a round and stage, all in one file (Optuna's journal), each beginning with the best that was found
-before. Optuna's TPE proposes (Watanabe 2023, arXiv:2304.11127); a trial whose users are, paired with those of the best
-one, surely worse off (Wilcoxon's signed-rank test) ends after its first or second part. What is proposed follows from
-the seed and the trials that have ended. So the time decides only how far a search gets: one that was killed and goes on
-makes the trials that it would have made.
+before. Optuna's TPE proposes (Watanabe 2023, arXiv:2304.11127); a trial whose steps' means are surely worse than those
+of the best one, step for step (Wilcoxon's signed-rank test), ends after its first or second part. What is proposed
+follows from the seed and the trials that have ended. So the time decides only how far a search gets: one that was
+killed and goes on makes the trials that it would have made.
 """
 
 from __future__ import annotations
