@@ -112,7 +112,10 @@ def _search(night: Night, budget: Budget, stages: Sequence[Stage]) -> dict[str, 
 
 
 def bench_of(night: Night, settings: Settings) -> Bench:
-    """What trials are validated on: the features as of the ranker's cut-off, and what came up to the test cut-off."""
+    """What trials are validated on: the features as of the ranker's cut-off, and what came up to the test cut-off.
+
+    All positive events up to there are in memory from here on.
+    """
     lake, tables = Lake(night.home / "lake"), night.read_json("build_features")["tables"]
     known = load_snapshot(lake, night.ranker_cutoff, tables)
     interactions = load_interactions(lake, night.test_cutoff, tables["events"])

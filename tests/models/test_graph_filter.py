@@ -1,7 +1,8 @@
-"""The closed form finds planted groups, gives the same bytes again, and needs no more memory for more users."""
+"""The closed form finds planted groups, gives the same bytes again, and in the memory of its matrix and a block."""
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_a_search_betters_a_bad_start_within_its_trials(groups: sparse.csr_array
 def test_directions_grow_with_the_items_until_they_fill_a_gib(items: int, room: int) -> None:
     assert room_for(items) == room
     assert room_for(items) * items <= 2**28
+
+
+def test_memory_is_bounded_by_the_matrix_and_a_block(monkeypatch) -> None:
+    monkeypatch.setattr(graph_filter, "ROWS", 500)
+    matrix = sparse.random_array((20_000, 1_000), density=0.05, format="csr", rng=np.random.default_rng(0))
+    tracemalloc.start()
+    directions(matrix, 4, 0.5, 0.5, seed=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * matrix.nnz
 
 
 def test_a_filter_takes_no_more_directions_than_its_items_are_worth() -> None:

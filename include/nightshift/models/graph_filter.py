@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-ROWS = 65_536  # users at a time: memory is bounded by it, and by items × dimension
+ROWS = 65_536  # users at a time: beside 24 bytes an entry of the matrix, and items × dimension, memory is bounded by it
 OVERSAMPLING = 32
 PASSES = 3
 FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 16, 2**28
@@ -110,11 +110,12 @@ def shaped(known: Directions, shape: Shape) -> GraphFilter:
 def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_degree: float, seed: int) -> Directions:
     """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users."""
     users, items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1.0) for axis in (1, 0))
-    normal = sparse.csr_array(
-        sparse.diags_array(users**-user_degree) @ matrix @ sparse.diags_array(items**-item_degree)
-    )
-    blocks = [normal[begin : begin + ROWS] for begin in range(0, normal.shape[0], ROWS)]
-    pairs = [(_tensor(block), _tensor(sparse.csr_array(block.T))) for block in blocks]
+    over_users, over_items = sparse.diags_array(users**-user_degree).tocsr(), sparse.diags_array(items**-item_degree)
+    pairs = []
+    for begin in range(0, matrix.shape[0], ROWS):
+        rows = slice(begin, begin + ROWS)
+        block = sparse.csr_array(over_users[rows, rows] @ matrix[rows] @ over_items)
+        pairs.append((_tensor(block), _tensor(sparse.csr_array(block.T))))
     width = min(rank + OVERSAMPLING, *matrix.shape)
     basis = torch.randn(matrix.shape[1], width, generator=torch.Generator().manual_seed(seed))
     for _ in range(PASSES):
