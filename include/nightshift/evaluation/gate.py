@@ -1,8 +1,8 @@
 """Whether the night's model may serve. In doubt it may not: what serves today is known to work.
 
 What counts is not the means but what is sure of their difference: over the same users, the lower end of its bootstrap
-interval. A model that is a little better by the users' chance does not pass, and one that has got worse for some of
-them does not hide behind its mean.
+interval. A model that is a little better by the users' chance does not pass. It is one mean over all of them: for whom
+a model has got worse is in its figures by slice (`slices`), which nothing is refused by.
 """
 
 from __future__ import annotations
