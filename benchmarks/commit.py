@@ -34,7 +34,8 @@ def main(argv: list[str] | None = None) -> None:
         "--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000], help="of a run date"
     )
     args = arguments.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="commit-", dir=args.out.parent if args.out.parent.is_dir() else None) as f:
+    beside = args.out.parent if args.out and args.out.parent.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="commit-", dir=beside) as f:
         folder = Path(f)
         shop = Shop(events_a_day=2_000)
         settings = load(write_config(shop, folder, "parquet"))

@@ -106,20 +106,24 @@ def say(line: str) -> None:
     print(f"{dt.datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
-def report(name: str, rows: Sequence[dict[str, Any]], arguments: dict[str, Any], out: Path, raw: Any = None) -> Path:
+def report(
+    name: str, rows: Sequence[dict[str, Any]], arguments: dict[str, Any], out: Path | None, raw: Any = None
+) -> None:
     """Print the rows as a Markdown table, and keep them as `<name>.json` in `out` with what they were measured on.
 
     Args:
+        out: None: print only.
         raw: the single measurements behind the rows.
     """
     print(markdown(rows))
+    if out is None:
+        return
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{name}.json"
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}
     content = {"benchmark": name, "arguments": plain, "machine": machine(), "rows": rows, "raw": raw}
     file.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
     say(f"kept as {file}")
-    return file
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

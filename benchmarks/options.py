@@ -13,7 +13,7 @@ def parser(name: str, description: str | None, repeats: bool = True) -> argparse
     result = argparse.ArgumentParser(
         f"python -m benchmarks.{name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    result.add_argument("--out", type=Path, required=True, help="the folder for the figures, as JSON")
+    result.add_argument("--out", type=Path, help="a folder to keep the figures in, as JSON (they are printed only)")
     if repeats:
         result.add_argument("--repeats", type=int, default=3, help="how often each alternative is measured (3)")
     return result

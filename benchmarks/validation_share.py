@@ -8,12 +8,12 @@ Where a step that has a gate does not say, the whole of it counts: the share is 
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import report
+from benchmarks.options import parser
 from nightshift.runs.steps import STEPS
 
 GATED = ("validate_events", "build_features", "train", "validate_lists")  # steps that check something
@@ -21,13 +21,8 @@ CLAIM = 0.05
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = argparse.ArgumentParser(
-        "python -m benchmarks.validation_share",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    arguments = parser("validation_share", __doc__, repeats=False)
     arguments.add_argument("--home", type=Path, required=True, help="the NIGHTSHIFT_HOME of nights that were run")
-    arguments.add_argument("--out", type=Path, required=True, help="the folder for the figures, as JSON")
     args = arguments.parse_args(argv)
     nights = sorted(path for path in (args.home / "nights").iterdir() if path.is_dir())
     rows = [found for night in nights if (found := share(night))]

@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     raw = {"measured": asdict(figures), "plan": asdict(found), "bill": asdict(costs)}
     report("capacity", rows, vars(args), args.out, raw)
     shown = {name: outcome for name, _, outcome in played if name in PICTURED}
-    draw(by_rate(demand, figures, machine), shown, args.picture or args.out / "capacity.png")
+    if picture := args.picture or (args.out and args.out / "capacity.png"):
+        draw(by_rate(demand, figures, machine), shown, picture)
 
 
 PICTURED = (

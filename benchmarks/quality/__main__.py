@@ -1,6 +1,6 @@
 """How good are the lists? The project's retrieval models and their peers, on any two matrices of users and items.
 
-    python -m benchmarks.quality --train gowalla_train.npz --test gowalla_test.npz --out var/figures
+    python -m benchmarks.quality --train gowalla_train.npz --test gowalla_test.npz
     python -m benchmarks.quality --train X.npz --test Y.npz --model graph_filter --model gf_cf --out var/figures
 
 The files are what scipy.sparse.save_npz writes: CSR, users × items, an entry for each item that a user has. Each model

@@ -48,6 +48,7 @@ def test_a_report_is_a_markdown_table_and_a_json_file(tmp_path: Path) -> None:
         "| --- | ---: | ---: |",
         "| one | 1,000 | 1.50 |",
     ]
-    kept = json.loads(report("x", rows, {"out": tmp_path}, tmp_path).read_text())
+    report("x", rows, {"out": tmp_path}, tmp_path)
+    kept = json.loads((tmp_path / "x.json").read_text())
     assert kept["rows"] == rows
     assert kept["machine"]["cores"] >= 1

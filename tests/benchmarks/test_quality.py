@@ -1,11 +1,14 @@
 """`python -m benchmarks.quality` on two small files of one's own."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy import sparse
 
+from benchmarks.processes import ROOT, environment
 from benchmarks.quality.__main__ import main
 from nightshift.models.graph_filter import room_for
 
@@ -40,6 +43,14 @@ def test_every_model_has_a_line(split, tmp_path):
     assert rows["graph_filter"]["note"] == f"defaults, {min(room_for(split[1].shape[1]), *split[1].shape)} dimensions"
     assert rows["graph_filter"]["fit, s"] >= 0
     assert rows["graph_filter"]["peak, MiB"] > 0
+
+
+def test_without_a_folder_for_figures_the_command_prints_them(split):
+    line = "-m benchmarks.quality --train {0}/train.npz --test {0}/test.npz --model popularity --budget 60"
+    command = [sys.executable, *line.format(split[0]).split()]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("| popularity | 0.")
 
 
 def test_a_model_that_takes_too_long_has_a_line_that_says_so(split, tmp_path):
