@@ -3,11 +3,13 @@
     python -m benchmarks.quality --train gowalla_train.npz --test gowalla_test.npz
     python -m benchmarks.quality --train X.npz --test Y.npz --model graph_filter --model gf_cf --out var/figures
 
-The files are what scipy.sparse.save_npz writes: CSR, users × items, an entry for each item that a user has. Each model
-learns from train and ranks all items that the user does not have; recall@20 and NDCG@20 are LightGCN's. What a model
-may choose, it chooses on a validation split that it makes of train; the test file is read to count hits, and for
-nothing else. Each model runs in a process of its own, one after the other, so that time and memory are its own. A model
-that cannot run here, or takes longer than --budget, has a line that says so.
+The files are what scipy.sparse.save_npz writes: CSR, users × items, an entry for each item that a user has. Any value
+but 0 counts as 1, the smaller matrix is filled up to the larger, and pairs that are in both are taken out of test; a
+note says of how many that was true. Each model learns from train and ranks all items that the user does not have;
+recall@20 and NDCG@20 are LightGCN's. What a model may choose, it chooses on a validation split that it makes of train;
+the test file is read to count hits, and for nothing else. Each model runs in a process of its own, one after the other,
+so that time and memory are its own. A model that cannot run here, or takes longer than --budget, has a line that says
+so.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 def arguments() -> argparse.ArgumentParser:
     result = parser("quality", __doc__, repeats=False)
     result.add_argument("--train", type=Path, required=True, help="what may be learnt from: users × items, .npz")
-    result.add_argument("--test", type=Path, required=True, help="what is to be foretold: the same users and items")
+    result.add_argument("--test", type=Path, required=True, help="what is to be foretold: of the same users and items")
     told = f"one of {', '.join(MODELS)}; may be given more than once (all). Ours: {', '.join(OWN)}"
     result.add_argument("--model", action="append", choices=MODELS, metavar="NAME", help=told)
     result.add_argument("--budget", type=float, default=3600.0, help="seconds that a model may take, in all (3600)")

@@ -39,7 +39,7 @@ def run(model: str, train: str, test: str, seed: int) -> dict[str, Any]:
         "coverage": round(figures.coverage, 3),
         "fit, s": round(fitting, 1),
         "evaluation, s": round(evaluating, 1),
-        "note": getattr(fitted, "note", ""),
+        "note": "; ".join(filter(None, (getattr(fitted, "note", ""), split.note))),
     }
 
 
