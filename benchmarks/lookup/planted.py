@@ -33,7 +33,10 @@ class Size:
 
 
 def plant(storage: Storage, surface: str, date: dt.date, run_id: str, mark: str, size: Size) -> Manifest:
-    """Publish a run without moving the pointer; every title ends in `mark`. Memory is bounded by one shard."""
+    """Publish a run without moving the pointer; every title ends in `mark`. Memory is bounded by one shard.
+
+    A run of this id that is there is used again if it is of this format and size, else it is planted anew.
+    """
     manifest = Manifest(
         surface=surface,
         run_date=date,
@@ -53,7 +56,12 @@ def plant(storage: Storage, surface: str, date: dt.date, run_id: str, mark: str,
         config="benchmark",
     )
     if storage.exists(manifest.run.manifest):
-        return Manifest.model_validate_json(storage.read(manifest.run.manifest).body)
+        found = Manifest.model_validate_json(storage.read(manifest.run.manifest).body)
+        if _kind(found) == (manifest.format, manifest.counts, size.shards):
+            return found
+        say(f"run {mark!r} is there, of another format or size (format, counts, shards: {_kind(found)}): planted anew")
+        storage.delete(manifest.run.manifest)
+        storage.delete_all(manifest.folder)
     catalogue = _catalogue(size.items, mark)
     keys = _by_shard(size)
     with tempfile.TemporaryDirectory(prefix="plant-") as work:
@@ -70,6 +78,10 @@ def plant(storage: Storage, surface: str, date: dt.date, run_id: str, mark: str,
         send(f"{ITEMS}part-00000.lmdb", _others(catalogue, size))
     storage.create(manifest.run.manifest, manifest.to_json())
     return manifest
+
+
+def _kind(found: Manifest) -> tuple[int, dict[str, int], int]:
+    return found.format, found.counts, len(found.user_shards)
 
 
 def _by_shard(size: Size) -> list[list[int]]:
