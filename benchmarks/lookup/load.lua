@@ -1,10 +1,11 @@
 -- Requests for users drawn at random, and the figures of the run as one line of JSON.
--- Arguments: users, share of unknown users, mean milliseconds between a connection's requests (0: at once), check, key.
-local users, unknown, pause, check
+-- Arguments: users, share of unknown users, mean milliseconds between a connection's requests (0: at once), check, key, k (0: all).
+local users, unknown, pause, check, query
 
 function init(args)
   users, unknown, pause, check = tonumber(args[1]), tonumber(args[2]), tonumber(args[3]), args[4] == "check"
   wrk.headers["x-api-key"] = args[5]
+  query = args[6] == "0" and "" or "?k=" .. args[6]
   math.randomseed(os.time())
   if pause == 0 then delay = nil end
   if not check then response = nil end
@@ -12,7 +13,7 @@ end
 
 function request()
   local prefix = math.random() < unknown and "x" or "u"
-  return wrk.format("GET", "/v1/users/" .. prefix .. math.random(0, users - 1) .. "/recommendations")
+  return wrk.format("GET", "/v1/users/" .. prefix .. math.random(0, users - 1) .. "/recommendations" .. query)
 end
 
 function delay()

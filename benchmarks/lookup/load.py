@@ -19,7 +19,9 @@ import numpy as np
 
 KEY_HEADER = "x-api-key"
 SCRIPT = Path(__file__).with_name("load.lua")
-PAUSE = 10.0  # mean milliseconds between a connection's requests, when the rate is given
+PAUSE = 10.0  # mean milliseconds between a connection's requests, about, when the rate is given
+NEAR, TRIES = 0.03, 8  # how near to a rate the load must come, and in how many tries
+MOST = 4  # times the connections that would do if answers took no time
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Load:
         pause: mean milliseconds that a connection waits before it asks again; 0: not at all, to find the peak.
         check: look into every answer whether it mixes two runs.
         key: an API key to send.
+        k: entries to ask for; 0: as many as there are.
     """
 
     users: int
@@ -38,10 +41,12 @@ class Load:
     pause: float = 0.0
     check: bool = False
     key: str = ""
+    k: int = 0
 
     def at(self, rate: float) -> Load:
-        """The same at about `rate` requests a second in all, by connections that pause between their requests."""
-        return replace(self, connections=max(1, round(rate * PAUSE / 1000)), pause=PAUSE)
+        """The same at `rate` requests a second in all if answers took no time, by connections that pause."""
+        connections = max(1, round(rate * PAUSE / 1000))
+        return replace(self, connections=connections, pause=1000 * connections / rate)
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,26 @@ def load(url: str, what: Load, seconds: float, cores: set[int]) -> Loaded:
     return Loaded(found["requests"], found["seconds"], found["errors"], latency, found["mixed"])
 
 
+def load_at(url: str, what: Load, rate: float, seconds: float, cores: set[int]) -> tuple[Load, Loaded]:
+    """Ask for so many seconds at `rate` requests a second, within 3% where the server can.
+
+    A connection waits for its answer before it pauses: how many more are needed is found by trying. If no try comes
+    within 3%, the nearest counts.
+    """
+    tried, asked = list[tuple[Load, Loaded]](), rate
+    while len(tried) < TRIES:
+        tried.append((what.at(asked), load(url, what.at(asked), seconds, cores)))
+        share = tried[-1][1].rate / rate
+        if abs(share - 1) <= NEAR:
+            break
+        asked = min(asked / share, MOST * rate)
+    return min(tried, key=lambda one: abs(one[1].rate / rate - 1))
+
+
 def _wrk(url: str, what: Load, seconds: float) -> list[str]:
-    asked = [str(what.users), str(what.unknown), str(what.pause), "check" if what.check else "no", what.key]
+    asked = [what.users, what.unknown, what.pause, "check" if what.check else "no", what.key, what.k]
     shape = ["-t1", f"-c{what.connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
-    return ["wrk", *shape, "-s", str(SCRIPT), url, "--", *asked]
+    return ["wrk", *shape, "-s", str(SCRIPT), url, "--", *map(str, asked)]
 
 
 def _python(url: str, what: Load, seconds: float) -> list[str]:
@@ -98,7 +119,7 @@ async def ask(url: str, what: Load, seconds: float) -> dict[str, Any]:
         reader, writer = await asyncio.open_connection(host.hostname, host.port)
         while (begun := time.perf_counter()) - started < seconds:
             name = f"{'x' if random.random() < what.unknown else 'u'}{random.randrange(what.users)}"
-            path = f"/v1/users/{name}/recommendations"
+            path = f"/v1/users/{name}/recommendations{f'?k={what.k}' if what.k else ''}"
             writer.write(f"GET {path} HTTP/1.1\r\nhost: lookup\r\n{KEY_HEADER}: {what.key}\r\n\r\n".encode())
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
