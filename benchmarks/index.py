@@ -3,10 +3,10 @@
     python -m benchmarks.index --vectors 1000000 --dimension 64 --out var/figures
     python -m benchmarks.index --train gowalla_train.npz --out var/figures
 
-Vectors are drawn in clusters, of unequal lengths, or are the graph filter's of a matrix of users and items, and the
-queries its users. Each kind is built in a process of its own and kept as files; this process loads them, mapped into
-memory, and searches them in turns. Beside them stands the matrix product that exact search cannot do without, with
-torch, alone and with the best taken from it.
+Vectors are drawn in clusters, of unequal lengths, or are the graph filter's of a matrix of users and items, as long as
+a night makes them, and the queries its users. Each kind is built in a process of its own and kept as files; this
+process loads them, mapped into memory, and searches them in turns. Beside them stands the matrix product that exact
+search cannot do without, with torch, alone and with the best taken from it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Search = Callable[[np.ndarray], np.ndarray | None]  # of queries: the rows that 
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments().parse_args(argv)
-    items, queries = filtered(args) if args.train else drawn(args.vectors, args.dimension, args.queries, args.seed)
+    items, queries = taken(args, dimension=64)
     say(f"{len(items)} vectors of {items.shape[1]} dimensions, {len(queries)} queries")
     set_threads(0)
     with tempfile.TemporaryDirectory(prefix="index-") as work:
@@ -59,12 +59,19 @@ def main(argv: list[str] | None = None) -> None:
 def arguments() -> argparse.ArgumentParser:
     result = parser("index", __doc__)
     result.add_argument("--vectors", type=int, default=1_000_000, help="to draw (1000000)")
-    result.add_argument("--dimension", type=int, default=64, help="of the vectors (64)")
+    result.add_argument("--dimension", type=int, help="of the vectors (64; with --train what a night takes)")
     result.add_argument("--train", type=Path, help="take the graph filter's vectors of this matrix, .npz, instead")
     result.add_argument("--queries", type=int, default=1000, help="to ask (1000)")
     result.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="to build (all)")
     result.add_argument("--seed", type=int, default=1, help="of all that is random (1)")
     return result
+
+
+def taken(args: argparse.Namespace, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items and queries that the arguments ask for; `dimension`: of drawn ones, unless they say."""
+    if args.train:
+        return filtered(args.train, args.dimension, args.queries, args.seed)
+    return drawn(args.vectors, args.dimension or dimension, args.queries, args.seed)
 
 
 def drawn(vectors: int, dimension: int, queries: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -82,15 +89,19 @@ def drawn(vectors: int, dimension: int, queries: int, seed: int) -> tuple[np.nda
     return items, around(queries)
 
 
-def filtered(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """The graph filter's items, and as many of its users as are asked for, spread evenly."""
+def filtered(file: Path, dimension: int | None, queries: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The graph filter's items, and as many of its users as are asked for, spread evenly.
+
+    Args:
+        dimension: None: what a night takes for so many items.
+    """
     from scipy import sparse
 
     from nightshift.models.graph_filter import Shape, fit_filter
 
-    train = sparse.csr_array(sparse.load_npz(args.train)).astype(np.float32)
-    fitted = fit_filter(train, Shape(dimension=256), args.seed)
-    users = np.unique(np.linspace(0, train.shape[0] - 1, args.queries).astype(np.int64))
+    train = sparse.csr_array(sparse.load_npz(file)).astype(np.float32)
+    fitted = fit_filter(train, Shape(dimension=dimension) if dimension else Shape(), seed)
+    users = np.unique(np.linspace(0, train.shape[0] - 1, queries).astype(np.int64))
     return fitted.items.numpy(), fitted.users(sparse.csr_array(train[users])).numpy()
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.index import build, drawn, filtered, in_a_process_of_its_own
+from benchmarks.index import build, in_a_process_of_its_own, taken
 from benchmarks.measure import interleaved, median, report, say
 from benchmarks.options import parser
 from nightshift.retrieval.blas import BLOCK
@@ -61,7 +61,7 @@ class Took:
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments().parse_args(argv)
-    items, users = filtered(args) if args.train else drawn(args.vectors, args.dimension, args.queries, args.seed)
+    items, users = taken(args, dimension=256)
     rows, found = compared(items, users, args.kinds, args.recall, args.repeats, args.threads)
     report("search", rows, vars(args), args.out, found)
 
@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
 def arguments() -> argparse.ArgumentParser:
     result = parser("search", __doc__)
     result.add_argument("--vectors", type=int, default=50_000, help="of items, to draw (50000)")
-    result.add_argument("--dimension", type=int, default=256, help="of the vectors (256)")
+    result.add_argument("--dimension", type=int, help="of the vectors (256; with --train what a night takes)")
     result.add_argument("--train", type=Path, help="take the graph filter's vectors of this matrix, .npz, instead")
     result.add_argument("--queries", type=int, default=4096, help="users to search for (4096)")
     result.add_argument("--kinds", nargs="*", choices=["hnsw", "ivf_pq"], default=["hnsw", "ivf_pq"], help="(both)")

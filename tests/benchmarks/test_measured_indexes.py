@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from benchmarks.index import drawn, main
+from benchmarks.index import arguments, drawn, main, taken
+from nightshift.models.graph_filter import room_for
 
 
 def test_vectors_are_drawn_alike_by_the_same_seed() -> None:
@@ -26,3 +28,15 @@ def test_exact_search_is_shown_beside_the_product_it_comes_down_to(
     rows = json.loads((tmp_path / "index.json").read_text())["rows"]
     found = {f"{row['kind']} {row['effort']}".strip(): row["recall@100"] for row in rows}
     assert found == {"torch: the product alone": "nan", "torch: product and top-k": "1.0000", "flat": "1.0000"}
+
+
+def test_the_vectors_of_a_matrix_are_as_long_as_a_night_makes_them_unless_told_otherwise(tmp_path: Path) -> None:
+    items = 80 * 16
+    train = sparse.random_array((300, items), density=0.05, rng=np.random.default_rng(1), format="csr")
+    sparse.save_npz(tmp_path / "train.npz", train)
+    command = ["--train", str(tmp_path / "train.npz"), "--queries", "20"]
+    for given, dimension in (([], room_for(items)), (["--dimension", "24"], 24)):
+        found, queries = taken(arguments().parse_args(command + given), dimension=64)
+        assert found.shape == (items, dimension)
+        assert queries.shape == (20, dimension)
+    assert room_for(items) == 80  # neither what is drawn by default nor the least
