@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 
 BLOCK = 1024  # users at a time
+HIDDEN, LOOKED_AT = 0.1, 2000  # of each user's items, and users, to choose by
 
 Scores = Callable[[np.ndarray], torch.Tensor]
 """Of users, by their rows: (users, items) float32, the higher the sooner shown. May be written to by who called it."""
@@ -45,6 +46,13 @@ def hide(known: sparse.csr_array, share: float, seed: int) -> tuple[sparse.csr_a
         sparse.csr_array((value[part], (row[part], column[part])), shape=known.shape) for part in (~hidden, hidden)
     )
     return kept, gone
+
+
+def validation(matrix: sparse.csr_array, seed: int) -> tuple[sparse.csr_array, sparse.csr_array, np.ndarray]:
+    """What to choose a model's settings by: what stays known, what is hidden, and the users to look at, if any."""
+    known, hidden = hide(matrix, HIDDEN, seed)
+    users = np.flatnonzero(np.diff(hidden.indptr))
+    return known, hidden, np.sort(np.random.default_rng(seed).permutation(users)[:LOOKED_AT])
 
 
 def foretold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ K = 20
 
 
 def main() -> None:
+    logging.basicConfig(level="INFO", format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     given = json.loads(sys.argv[1])
     try:
         found = run(**given)

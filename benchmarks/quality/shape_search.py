@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from benchmarks.quality.held_out import foretold, hide
+from benchmarks.quality.held_out import foretold, validation
 from nightshift.models.graph_filter import Directions, Shape, directions, shaped
 
 log = logging.getLogger("benchmarks.quality")
@@ -27,8 +27,6 @@ STEPS: dict[str, float] = {
     "slope": 0.25,
     "item_degree": 0.1,
 }
-HIDDEN = 0.1
-USERS = 2000  # that are looked at
 K = 20
 LEAST_GAIN = 1.002  # a smaller one is chance
 
@@ -69,11 +67,9 @@ def choose_shape(matrix: sparse.csr_array, seed: int, start: Shape | None = None
     """
     best = start or Shape()
     best = replace(best, dimension=min(best.dimension, *matrix.shape))
-    known, hidden = hide(matrix, HIDDEN, seed)
-    users = np.flatnonzero(np.diff(hidden.indptr))
+    known, hidden, users = validation(matrix, seed)
     if not trials or not len(users):
         return best
-    users = np.sort(np.random.default_rng(seed).permutation(users)[:USERS])
     looked = _Trials(known, hidden, users, seed, min(1536, *matrix.shape))
     for size in (1.0, 0.5):
         for name, step in STEPS.items():
