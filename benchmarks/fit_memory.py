@@ -2,8 +2,8 @@
 
     python -m benchmarks.fit_memory --work var/fit-memory --out var/figures
 
-Customers and items stay as many; each customer buys so many times more. A process for each fit; its memory is the most
-that it ever held, the libraries included.
+Items stay as many; customers grow with the events, and with them the distinct pairs of customer and item, which a fit
+holds. A process for each fit; its memory is the most that it ever held, the libraries included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.options import parser
 from nightshift.lake import Lake
 
 FIRST = dt.date(2024, 1, 1)
-DAYS, USERS, ITEMS = 90, 3000, 1000
+DAYS, ITEMS, EVENTS_A_USER = 90, 1000, 100
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,10 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments.add_argument("--work", type=Path, required=True, help="a folder for the lakes; one that is there is used")
     arguments.add_argument("--events", type=int, nargs="+", default=[300_000, 3_000_000], help="in each lake")
     args = arguments.parse_args(argv)
-    for events in args.events:
-        prepare(args.work / str(events), events)
+    prepared = {events: prepare(args.work, events) for events in args.events}
     alternatives = {
-        f"{events} {way}": partial(once, args.work / str(events), way)
+        f"{events} {way}": partial(once, prepared[events], events, way)
         for way in ("from files", "in memory")
         for events in args.events
     }
@@ -43,23 +42,37 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     for name, runs in found.items():
         events, way = name.split(" ", 1)
-        rows.append({"events": int(events), "way": way} | {key: median([run[key] for run in runs]) for key in runs[0]})
+        size = {"events": int(events), "users": users_of(int(events)), "pairs": pairs(prepared[int(events)])}
+        rows.append(size | {"way": way} | {key: median([run[key] for run in runs]) for key in runs[0]})
     report("fit_memory", rows, vars(args), args.out, found)
 
 
-def prepare(folder: Path, events: int) -> None:
-    """A lake of so many purchases, evenly over the days."""
+def users_of(events: int) -> int:
+    return events // EVENTS_A_USER
+
+
+def prepare(work: Path, events: int) -> Path:
+    """The folder of a lake of so many purchases, evenly over the days."""
+    folder = work / f"{events}-of-{users_of(events)}"
     lake = Lake(folder / "lake")
     if lake.exists("events"):
-        return
+        return folder
     rng = np.random.default_rng(1)
     for begin in range(0, DAYS, 10):
         dates = [FIRST + dt.timedelta(days=day) for day in range(begin, begin + 10)]
-        lake.replace("events", dates, pd.concat([day_of(rng, day, events // DAYS) for day in dates]))
+        days = [day_of(rng, day, events // DAYS, users_of(events)) for day in dates]
+        lake.replace("events", dates, pd.concat(days))
+    return folder
 
 
-def day_of(rng: np.random.Generator, day: dt.date, events: int) -> pd.DataFrame:
-    user = rng.integers(0, USERS, events)
+def pairs(folder: Path) -> int:
+    """Distinct pairs of user and item."""
+    keys = ["user_id", "item_id"]
+    return Lake(folder / "lake").arrow("events", keys).group_by(keys).aggregate([]).num_rows
+
+
+def day_of(rng: np.random.Generator, day: dt.date, events: int, users: int) -> pd.DataFrame:
+    user = rng.integers(0, users, events)
     item = (rng.pareto(1.2, events) * 20 % ITEMS).astype(int)
     second = rng.integers(0, 86_400, events)
     return pd.DataFrame(
@@ -75,8 +88,8 @@ def day_of(rng: np.random.Generator, day: dt.date, events: int) -> pd.DataFrame:
     )
 
 
-def once(folder: Path, way: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.fit_once", str(folder), way]
+def once(folder: Path, events: int, way: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.fit_once", str(folder), str(users_of(events)), way]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
