@@ -228,7 +228,7 @@ def test_a_live_run_that_a_rollback_could_not_bring_back_is_brought_back_and_kee
     with monkeypatch.context() as patched:
         patched.setattr(rollback, "put_pointer", put_away_meanwhile)
         patched.setattr(rollback, "bring_back", silent)
-        with pytest.raises(StoreError, match="2011-11-27/night is live again.*nobody can say.*: no answer"):
+        with pytest.raises(StoreError, match=r"2011-11-27/night is live again.*nobody can say.*: no answer"):
             roll_back(storage, "home", "2011-11-27", NOW)
     prune(storage, "home", 1, NOW + TWO_DAYS)
     assert live_manifest_body(storage) == before
