@@ -185,7 +185,7 @@ class TwoTower(Section):
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
     validation_days: int = Field(default=3, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs
     restart_days: int = Field(
-        default=28, ge=0
+        default=14, ge=0
     )  # that nights' first fits go on from the champion's, then anew; 0: never
     patience: PositiveInt = 4  # epochs that may pass without a better validation before the first fit ends
     batch_baskets: PositiveInt = 128  # baskets in a batch, of each process

@@ -93,10 +93,11 @@ def fit_filter(matrix: sparse.csr_array, shape: Shape, seed: int) -> GraphFilter
 
 
 def room_for(items: int) -> int:
-    """Directions that so many items are worth: one for each 16 of them, and at most 1 GiB of them, in whole steps; but
-    at least 64.
+    """Directions that so many items are worth: one for each 16 of them, up to a whole step; at least 64, and at most
+    the whole steps that 1 GiB holds.
     """
-    return max(FEWEST, min(items // ITEMS_A_DIRECTION, MOST_NUMBERS // max(items, 1)) // STEP * STEP)
+    worth = -(-items // (ITEMS_A_DIRECTION * STEP)) * STEP
+    return max(FEWEST, min(worth, MOST_NUMBERS // max(items, 1) // STEP * STEP))
 
 
 def shaped(known: Directions, shape: Shape) -> GraphFilter:
