@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from nightshift.models import fitting
 from nightshift.models.baskets import baskets_of
 from nightshift.models.coded import Coded
 from nightshift.models.fitting import NothingToLearnError, fit
 from nightshift.models.recommender import ModelFileError
+from nightshift.models.towers import room_for
 from nightshift.models.two_tower import TwoTower, load_two_tower
 from tests import shop
 
@@ -84,6 +86,19 @@ def test_a_users_vector_does_not_depend_on_who_else_is_asked_for_or_on_threads(m
                 np.testing.assert_array_equal(found, together)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("items", "room"), [(0, 2**26), (262_144, 256), (1_000_000, 64), (50_000_000, 32)])
+def test_dimensions_are_fewer_where_the_catalogue_would_not_fit(items, room):
+    assert room_for(items) == room
+
+
+def test_a_catalogue_that_has_outgrown_its_dimensions_keeps_them_until_a_fit_begins_anew(monkeypatch):
+    views, known, settings = shop.snapshots(), shop.interactions(), shop.settings(**quick())
+    first = fit(views[0], known, settings)[0]
+    monkeypatch.setattr(fitting, "room_for", lambda items: 8)
+    again, anew = (fit(views[1], known, settings, warm_start=start)[0] for start in (first, None))
+    assert [model.item_vectors()[1].shape[1] for model in (first, again, anew)] == [16, 16, 8]
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):

@@ -180,7 +180,7 @@ class Evaluation(Section):
 
 
 class TwoTower(Section):
-    dimension: PositiveInt = 64  # of the embeddings
+    dimension: PositiveInt = 128  # of the embeddings, at most: those of all items take 256 MiB
     epochs: PositiveInt = 8  # of the first fit, for the earliest cut-off, at most
     refresh_epochs: PositiveInt = 2  # for the later cut-offs, from the model before
     validation_days: int = Field(default=3, ge=0)  # up to the earliest cut-off, to end the first fit by; 0: all epochs

@@ -34,7 +34,7 @@ from nightshift.models.objective import Objective
 from nightshift.models.order import BLOCK, Order
 from nightshift.models.starts import start_from, start_spectral
 from nightshift.models.stopping import Validation, left_out
-from nightshift.models.towers import ItemInputs, Towers
+from nightshift.models.towers import ItemInputs, Towers, room_for
 from nightshift.models.two_tower import TwoTower, best_device
 from nightshift.models.warm_start import SHAPE_NO_WEIGHT, encoding
 from nightshift.runs import code_version
@@ -91,7 +91,9 @@ class _Fit:
     def model(self, warm_start: TwoTower | None) -> tuple[TwoTower, Curve]:
         config, snapshot = self.config, self.snapshot
         with reproducible(self.settings.seed, self.settings.threads, self.device, config.tf32):
-            self.towers = Towers(len(self.item_ids), config.dimension, config.title_buckets)
+            items = len(self.item_ids)
+            dimension = warm_start.about["dimension"] if warm_start else min(config.dimension, room_for(items))
+            self.towers = Towers(items, dimension, config.title_buckets)
             if warm_start:
                 start_from(self.towers, self.item_ids, warm_start)
                 phases = [self._refresh()]
@@ -113,7 +115,7 @@ class _Fit:
             "best_step": found[best_of(found)][0] if found else None,
             "item_attributes": self.attributes,
             "user_attributes": text_columns(snapshot.users, "user_id"),
-            "dimension": config.dimension,
+            "dimension": dimension,
             "title_buckets": config.title_buckets,
             "context_items": self.length,
             "history_half_life_days": config.history_half_life_days,

@@ -17,6 +17,7 @@ from nightshift.models.attributes import Bags
 from nightshift.models.baskets import STEPS
 
 USER_BUCKETS = 1024
+FEWEST, STEP, MOST_NUMBERS = 32, 32, 2**26
 LONG_TERM = 0.3  # of the mean of all purchases, beside that of the recent ones, to begin with
 
 
@@ -60,6 +61,14 @@ class UserInputs:
         device: torch.device,
     ) -> UserInputs:
         return cls(*(torch.from_numpy(part).to(device) for part in (*context, *bought, words.words, words.starts)))
+
+
+def room_for(items: int) -> int:
+    """Dimensions that so many items may have: whole steps, as many as 256 MiB hold, but at least 32.
+
+    A fit holds some five times that: weights, their gradients, what Adam remembers of them, and the best so far.
+    """
+    return max(FEWEST, MOST_NUMBERS // max(items, 1) // STEP * STEP)
 
 
 class Towers(nn.Module):

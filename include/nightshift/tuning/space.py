@@ -90,7 +90,7 @@ STAGES = (
         "two_tower",
         8,
         (
-            Range("two_tower.dimension", 16, 256, log=True),
+            Range("two_tower.dimension", 16, 512, log=True),
             Range("two_tower.epochs", 2, 32, log=True),
             Range("two_tower.batch_baskets", 32, 1024, log=True),
             Range("two_tower.learning_rate", 5e-4, 0.05, log=True),
