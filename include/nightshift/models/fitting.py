@@ -94,13 +94,14 @@ class _Fit:
             items = len(self.item_ids)
             dimension = warm_start.about["dimension"] if warm_start else min(config.dimension, room_for(items))
             self.towers = Towers(items, dimension, config.title_buckets)
+            self.inputs = self._inputs(self.last)
             if warm_start:
                 start_from(self.towers, self.item_ids, warm_start)
                 phases = [self._refresh()]
             else:
                 phases = self._first()
             with torch.no_grad():
-                raw_items = self.towers.eval().items(self._inputs(self.last))
+                raw_items = self.towers.eval().items(self.inputs)
         found = phases[0].validation
         about = {
             "kind": TwoTower.kind,
@@ -134,12 +135,12 @@ class _Fit:
         order = self._order(until, config.epochs)
         which = left_out(order, self.last)
         if not len(which) or not len(order):
-            return [self._learn("first", self._order(self.last, config.epochs), config.learning_rate)]
-        return [self._learn("first", order, config.learning_rate, which), self._refresh()]
+            return [self._learn("first", self._order(self.last, config.epochs), config.learning_rate, self.inputs)]
+        return [self._learn("first", order, config.learning_rate, self._inputs(until), which), self._refresh()]
 
     def _refresh(self) -> Progress:
         order = self._order(self.last, self.config.refresh_epochs)
-        return self._learn("refresh", order, self.config.learning_rate * self.config.refresh_rate)
+        return self._learn("refresh", order, self.config.learning_rate * self.config.refresh_rate, self.inputs)
 
     def _order(self, until: int, epochs: int) -> Order:
         size = self.config.batch_baskets * self.config.accumulate * processes.count()
@@ -150,8 +151,10 @@ class _Fit:
         bought = bought_by(self.baskets, len(self.item_ids), until)
         return ItemInputs.of(self.words, bought, self.device)
 
-    def _learn(self, phase: str, order: Order, rate: float, foretold: np.ndarray | None = None) -> Progress:
-        config, objective = self.config, Objective(self.towers, self._inputs(order.until), self.config)
+    def _learn(
+        self, phase: str, order: Order, rate: float, inputs: ItemInputs, foretold: np.ndarray | None = None
+    ) -> Progress:
+        config, objective = self.config, Objective(self.towers, inputs, self.config)
         if phase == "first":
             start_spectral(self.towers, self.baskets, order.until, self.words, self.settings.seed)
         self.towers.to(self.device)
@@ -162,7 +165,7 @@ class _Fit:
             checkpoints = Checkpoints(self.folder / phase, of, config.checkpoint_steps, writes)
         validation = None
         if foretold is not None:
-            validation = Validation(foretold, make, objective.inputs, self.settings.evaluation.k)
+            validation = Validation(foretold, make, inputs, self.settings.evaluation.k)
         return learn(objective, make, order, rate, checkpoints, validation)
 
     def _identity(self, phase: str, objective: Objective, make: BatchMaker) -> str:
