@@ -201,11 +201,7 @@ def test_a_rollback_brings_back_what_was_put_away_while_it_looked(
         announce_live(storage, day(number), "night")
     before = storage.read(folder(27) + "manifest.json").body
 
-    def meanwhile(*move: Any) -> None:
-        assert folder(27) in prune(storage, "home", 1, NOW).put_away
-        put_pointer(*move)
-
-    monkeypatch.setattr(rollback, "put_pointer", meanwhile)
+    monkeypatch.setattr(rollback, "put_pointer", put_away_before_it_moves)
     roll_back(storage, "home", "2011-11-27", NOW)
     assert live_manifest_body(storage) == before
 
@@ -218,21 +214,23 @@ def test_a_live_run_that_a_rollback_could_not_bring_back_is_brought_back_and_kee
     before = storage.read(folder(27) + "manifest.json").body
     files = {item.key for item in storage.list(folder(27))}
 
-    def put_away_meanwhile(*move: Any) -> None:
-        assert folder(27) in prune(storage, "home", 1, NOW).put_away
-        put_pointer(*move)
-
     def silent(*_: Any) -> None:
         raise StoreError("no answer")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rollback, "put_pointer", put_away_meanwhile)
+        patched.setattr(rollback, "put_pointer", put_away_before_it_moves)
         patched.setattr(rollback, "bring_back", silent)
         with pytest.raises(StoreError, match=r"2011-11-27/night is live again.*nobody can say.*: no answer"):
             roll_back(storage, "home", "2011-11-27", NOW)
     prune(storage, "home", 1, NOW + TWO_DAYS)
     assert live_manifest_body(storage) == before
     assert files <= {item.key for item in storage.list(folder(27))}
+
+
+def put_away_before_it_moves(storage: Storage, *move: Any) -> None:
+    """`put_pointer`, of whom a prune gets ahead."""
+    assert folder(27) in prune(storage, "home", 1, NOW).put_away
+    put_pointer(storage, *move)
 
 
 def live_manifest_body(storage: Storage) -> bytes:
