@@ -65,9 +65,7 @@ def load_suppression(home: Path) -> Suppression:
 def suppress(home: Path, ids: Iterable[str]) -> Suppression:
     """Put people on the list. Who is on it already stays once."""
     folder = home / FOLDER
-    make_folder(home)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    flush(home)
+    make_folder(folder, mode=0o700)
     before = load_suppression(home)
     if not before.salt:
         _write(folder / "salt", secrets.token_hex(32) + "\n")

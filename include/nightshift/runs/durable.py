@@ -15,10 +15,13 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, and have the name of each on the disk. Raises OSError."""
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder, and with the usual mode those above it that are missing; have each name on the disk.
+
+    Raises OSError.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode, exist_ok=True)
     flush(folder.parent)
