@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from nightshift.models.dimensions import STEP, that_fit
+
 ROWS = 65_536  # users at a time: beside 24 bytes an entry of the matrix, and items × dimension, memory is bounded by it
 OVERSAMPLING = 32
 PASSES = 3
 FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 16, 2**28
-STEP = 32  # directions: an index codes vectors of whole steps in even parts
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def room_for(items: int) -> int:
     the whole steps that 1 GiB holds.
     """
     worth = -(-items // (ITEMS_A_DIRECTION * STEP)) * STEP
-    return max(FEWEST, min(worth, MOST_NUMBERS // max(items, 1) // STEP * STEP))
+    return max(FEWEST, min(worth, that_fit(MOST_NUMBERS, items)))
 
 
 def shaped(known: Directions, shape: Shape) -> GraphFilter:

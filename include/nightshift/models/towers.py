@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from nightshift.models.attributes import Bags
 from nightshift.models.baskets import STEPS
+from nightshift.models.dimensions import that_fit
 
 USER_BUCKETS = 1024
-FEWEST, STEP, MOST_NUMBERS = 32, 32, 2**26
+FEWEST, MOST_NUMBERS = 32, 2**26
 LONG_TERM = 0.3  # of the mean of all purchases, beside that of the recent ones, to begin with
 
 
@@ -68,7 +69,7 @@ def room_for(items: int) -> int:
 
     A fit holds some five times that: weights, their gradients, what Adam remembers of them, and the best so far.
     """
-    return max(FEWEST, MOST_NUMBERS // max(items, 1) // STEP * STEP)
+    return max(FEWEST, that_fit(MOST_NUMBERS, items))
 
 
 class Towers(nn.Module):
