@@ -26,6 +26,7 @@ from nightshift.models.baselines import BASELINES
 from nightshift.models.recommender import ModelFileError, Recommender
 from nightshift.ranking.loading import load_recommender
 from nightshift.ranking.two_stage import TwoStage
+from nightshift.registry import lost_before
 from nightshift.registry.tracking import Registered, Tracking, registered_champion
 from nightshift.runs import Night
 from nightshift.tuning.winner import judge as judge_winner
@@ -56,9 +57,8 @@ def evaluate(night: Night) -> dict[str, Any]:
     tried = tested_champion(night, champion) if champion else Tried(False, None, "there is no champion yet")
     tested, settings = tried.comparison, night.settings.evaluation
     before = tested.values["champion"] if tested else None
-    verdict = judge(
-        values.get("two_stage"), before, baselines, settings, night.settings.seed, tried.trouble, tried.serves
-    )
+    lost, seed = lost_before(night), night.settings.seed
+    verdict = judge(values.get("two_stage"), before, baselines, settings, seed, tried.trouble, tried.serves, lost)
     served = choose(night, verdict, champion if tried.serves else None, trained["mlflow_run"])
     rows = {**trained["metrics"], **(tested.metrics if tested else {})}
     metric = settings.metric
@@ -74,6 +74,7 @@ def evaluate(night: Night) -> dict[str, Any]:
         "champion": rows.get("champion"),
         "baselines": {name: rows[name] for name in baselines},
         "gains": {name: figures(gain) for name, gain in verdict.gains.items()},
+        "lost_before": lost,
         "accepted": verdict.accepted,
         "reasons": list(verdict.reasons),
         "table": [{"model": name, **rows[name]} for name in sorted(rows, key=lambda n: (-(rows[n][metric] or 0), n))],

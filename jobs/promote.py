@@ -19,14 +19,15 @@ from nightshift.runs import Night
 
 def promote(night: Night, version: str | None = None) -> dict[str, Any]:
     """Promote by the verdict that `jobs.evaluate` left, or the registered `version`."""
-    tracking = Tracking(night)
+    tracking, gain = Tracking(night), None
     if version:
         champion, accepted, by, reason = tracking.version(version), True, "hand", "promoted by hand"
     else:
         verdict = night.read_json("verdict")
         champion, accepted, by = tracking.version(str(verdict["served"]["version"])), bool(verdict["accepted"]), "night"
         reason = "; ".join(verdict["reasons"])
-    newest = record_promotion(night, champion, accepted, reason, by)
+        gain = verdict["gains"].get("champion", {}).get("mean")
+    newest = record_promotion(night, champion, accepted, reason, by, gain)
     if newest:
         tracking.set_champion(champion)
     return {

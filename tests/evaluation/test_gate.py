@@ -47,6 +47,31 @@ def test_against_the_champion_a_little_may_be_lost_but_surely_no_more():
     ).accepted  # it may have lost more
 
 
+def test_what_promotions_before_have_lost_counts_against_the_next():
+    baselines, champion = {"popularity": figures(0.1)}, figures(0.32)
+    accepted = {
+        lost: judge(figures(0.315), champion, baselines, RULES, seed=1, lost_before=lost)
+        for lost in (0.0, -0.004, -0.006)
+    }
+    assert {lost: verdict.accepted for lost, verdict in accepted.items()} == {0.0: True, -0.004: True, -0.006: False}
+    assert "-0.0050 (-0.0050 to -0.0050) after -0.0060 by promotions before" in accepted[-0.006].reasons[-1]
+    assert judge(figures(0.325), champion, baselines, RULES, seed=1, lost_before=-0.0099).accepted
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-0.012, 0.006), st.floats(0, 0.2)), min_size=2, max_size=30))
+def test_no_champions_gains_over_any_earlier_one_come_to_less_than_what_one_may_lose(nights):
+    """However many nights each lose a little: the sum over any stretch of promotions is above `min_gain`."""
+    champion, lost, gained = figures(0.5), 0.0, []
+    for gain, noise in nights:
+        verdict = judge(figures(0.5 + gain, noise=noise), champion, BASELINES, RULES, seed=1, lost_before=lost)
+        if verdict.accepted:
+            gained.append(verdict.gains["champion"].mean)
+            lost = min(0.0, lost + gained[-1])
+    stretches = [sum(gained[a:b]) for a in range(len(gained)) for b in range(a + 1, len(gained) + 1)]
+    assert all(stretch > RULES.min_gain for stretch in stretches), stretches
+
+
 @pytest.mark.parametrize(
     ("challenger", "champion", "told"),
     [

@@ -16,6 +16,7 @@ import pytest
 from jobs.build_index import build_index
 from jobs.evaluate import evaluate
 from jobs.infer import index_champion, infer
+from jobs.promote import promote
 from jobs.publish_channels import publish_channels
 from jobs.train import train
 from nightshift.features.lineage import LINEAGE, State, load_lineage, record
@@ -232,6 +233,25 @@ def test_a_champion_that_knows_days_of_a_longer_test_serves_on_until_it_can_be_t
     assert f"from the night of {first} on, tonight with evaluation.test_days of at most 18" in told
     run(later, train, build_index, evaluate)
     assert later.read_json("verdict")["champion"]["users"] == 60
+
+
+def test_what_promotions_before_have_lost_together_refuses_the_next(night):
+    """The champion is the challenger itself: against it alone nothing is lost."""
+    before = replace(night, run_date=shop.RUN_DATE - dt.timedelta(days=1))
+    champion, verdicts = Tracking(night).register("two_stage", night.folder / "model"), []
+    for lost in (-0.009, -0.011):
+        record_promotion(before, champion, True, "test", gain=lost)
+        run(night, evaluate, promote)
+        verdicts.append(night.read_json("verdict"))
+        assert (verdicts[-1]["lost_before"], promoted(night).gain) == (lost, 0.0)
+    assert [verdict["accepted"] for verdict in verdicts] == [True, False], verdicts[0]["reasons"]
+    assert "after -0.0110 by promotions before; at least more than -0.01 is asked for" in verdicts[1]["reasons"][-1]
+
+
+def promoted(night: Night) -> Any:
+    """What the night's own promotion left."""
+    rows = Lake(night.home / "lake").pandas("promotions")
+    return next(rows[(rows["run_date"] == night.run_date) & (rows["by"] == "night")].itertuples())
 
 
 def test_a_champion_that_learnt_from_other_features_does_not_serve_and_it_is_said(night):

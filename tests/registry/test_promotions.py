@@ -9,7 +9,7 @@ import pytest
 
 from nightshift.config import load
 from nightshift.lake import Lake
-from nightshift.registry import Champion, champion_before, record_promotion
+from nightshift.registry import Champion, champion_before, lost_before, record_promotion
 from nightshift.registry.tracking import Tracking, folder_hash
 from nightshift.runs import Night, open_night
 from tests.mlflow_database import put_database
@@ -61,6 +61,38 @@ def test_a_promotion_by_hand_counts_after_the_nights_own_and_stays_when_that_nig
     assert champion_before(night_of(home, 6)) == champion(2)
     assert promote(home, 6, 4), "until the next night"
     assert champion_before(night_of(home, 7)) == champion(4)
+
+
+def test_what_promotions_lost_adds_up_from_the_best_champion_on(home: Path) -> None:
+    nights = [
+        (1, True, None, "night"),  # there was nothing to compare with
+        (2, True, 0.03, "night"),
+        (3, True, -0.004, "night"),
+        (4, False, -0.2, "night"),  # refused: nothing was lost by it
+        (5, True, -0.003, "night"),
+        (6, True, 0.002, "night"),
+        (7, True, 0.1, "night"),  # the best there ever was
+        (8, True, -0.001, "night"),
+        (8, True, None, "hand"),
+        (9, True, -0.002, "night"),
+    ]
+    for day, accepted, gain, by in nights:
+        record_promotion(night_of(home, day), champion(day), accepted, "", by, gain)
+    found = [lost_before(night_of(home, day)) for day in range(1, 11)]
+    assert found == pytest.approx([0, 0, 0, -0.004, -0.004, -0.007, -0.005, 0, 0, -0.002])
+    record_promotion(night_of(home, 3), champion(3), True, "", "night", -0.005)
+    assert lost_before(night_of(home, 6)) == pytest.approx(-0.008), "an old date, run again, as it is now"
+
+
+def test_what_was_lost_in_one_metric_says_nothing_of_another(home: Path) -> None:
+    record_promotion(night_of(home, 1), champion(1), True, "", "night", -0.004)
+    record_promotion(night_of(home, 2), champion(2), True, "", "night", -0.003)
+    other = night_of(home, 3)
+    settings = other.settings.model_copy(
+        update={"evaluation": other.settings.evaluation.model_copy(update={"metric": "recall"})}
+    )
+    assert lost_before(other) == pytest.approx(-0.007)
+    assert lost_before(Night(settings, other.run_date, other.run_id, home)) == 0.0
 
 
 def test_the_same_files_are_the_same_version_and_others_another(home: Path) -> None:

@@ -174,7 +174,7 @@ class Evaluation(Section):
     test_days: PositiveInt = 14  # the last days up to the run date; the ranker learns from as many before them
     k: PositiveInt = 20  # places of a list that the metrics look at
     metric: Literal["ndcg", "recall", "map", "mrr", "hit_rate"] = "ndcg"  # which decides, at k
-    min_gain: float = -0.01  # over the champion: the lower end of the gain's interval must be more than this
+    min_gain: float = -0.01  # over the champion: the least its gain may be, with what promotions before lost, is more
     confidence: float = Field(default=0.95, gt=0, lt=1)  # of the gains' intervals, by whose lower ends the gate judges
     min_users: PositiveInt = 50  # fewer test users than this, and no challenger is judged
 

@@ -1,8 +1,9 @@
 """Whether the night's model may serve. In doubt it may not: what serves today is known to work.
 
 What counts is not the means but what is sure of their difference: over the same users, the lower end of its bootstrap
-interval. A model that is a little better by the users' chance does not pass. It is one mean over all of them: for whom
-a model has got worse is in its figures by slice (`slices`), which nothing is refused by.
+interval. A model that is a little better by the users' chance does not pass. What each of many promotions may lose does
+not add up: what those before have lost counts against the next. It is one mean over all users: for whom a model has got
+worse is in its figures by slice (`slices`), which nothing is refused by.
 """
 
 from __future__ import annotations
@@ -42,15 +43,18 @@ def judge(
     seed: int,
     no_champion: str = "there is no champion yet",
     untested: bool = False,
+    lost_before: float = 0.0,
 ) -> Verdict:
     """The challenger is accepted if on enough users it surely beats every baseline, and surely loses little or nothing
-    against the champion: what its gain is at least is more than `min_gain`.
+    against the champion: what its gain is at least, and what was lost before, come to more than `min_gain`.
 
     Args:
         challenger, champion, baselines: figures a user, see `metrics.by_user`. There is no challenger where nothing
             could be learnt, and no champion before the first promotion.
         no_champion: why there are no figures of one, for the reasons.
         untested: whether there is one all the same, which can serve: then the challenger is refused.
+        lost_before: by the promotions up to this champion, 0 or less, see `registry.lost_before`. So, where `min_gain`
+            is not above 0, no champion's measured gains over any earlier one come to less than `min_gain`.
 
     Raises:
         ValueError: there is no baseline to judge by.
@@ -66,10 +70,10 @@ def judge(
     enough = len(challenger) >= settings.min_users
     checks = [(enough, f"tested on {len(challenger)} users, at least {settings.min_users} are asked for")]
     for name in sorted(baselines, key=lambda name: (name != best, name)):
-        checks.append(_beats(challenger, name, others[name], gains[name], settings, 0.0))
+        checks.append(_beats(challenger, name, others[name], gains[name], settings))
     if champion is not None:
-        told = _beats(challenger, "the champion", champion, gains["champion"], settings, settings.min_gain)
-        checks.append(told)
+        gain, least = gains["champion"], settings.min_gain
+        checks.append(_beats(challenger, "the champion", champion, gain, settings, least, lost_before))
     elif untested:
         checks.append((False, no_champion))
     failed = tuple(told for passed, told in checks if not passed)
@@ -91,14 +95,21 @@ def _gain(own: pd.DataFrame, other: pd.DataFrame, settings: Evaluation, seed: in
 
 
 def _beats(
-    own: pd.DataFrame, name: str, other: pd.DataFrame, gain: Interval, settings: Evaluation, least: float
+    own: pd.DataFrame,
+    name: str,
+    other: pd.DataFrame,
+    gain: Interval,
+    settings: Evaluation,
+    least: float = 0.0,
+    lost: float = 0.0,
 ) -> tuple[bool, str]:
-    """Whether the gain is surely more than `least`; where it cannot be told it is not."""
+    """Whether gain and what was lost before surely come to more than `least`; where it cannot be told they do not."""
     at = f"{settings.metric}@{settings.k}"
     if gain is NOTHING:
         return False, f"tested on {len(own)} users, {name} on {len(other)} others: not comparable"
     told = f"{at} {_mean(own, settings.metric):.4f} against {_mean(other, settings.metric):.4f} of {name}"
-    return gain.low > least, f"{told}, {gain.signed}; at least more than {least:+g} is asked for"
+    before = f" after {lost:+.4f} by promotions before" if lost else ""
+    return gain.low + lost > least, f"{told}, {gain.signed}{before}; at least more than {least:+g} is asked for"
 
 
 def _mean(values: pd.DataFrame, metric: str) -> float:
