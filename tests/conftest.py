@@ -1,9 +1,11 @@
-"""One warm Spark for the whole test session; a test that needs none never starts it."""
+"""Of the whole test session: where temporary files go, and one warm Spark; a test that needs none never starts it."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -26,6 +28,23 @@ TINY = {  # rows are few here: compile nothing, plan once
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever runs here keeps its temporary files in pytest's folder, also what is killed and cannot remove them."""
+    folder = common(tmp_path_factory) / "tmp"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield
+
+
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run of the tests, of all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture
 def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The inodes of the files and folders that were flushed to the disk, in that order."""
@@ -42,8 +61,7 @@ def flushed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture(scope="session")
 def warm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     """The one Spark server of the tests, of all workers': its port, its pid and when it started."""
-    folder = tmp_path_factory.getbasetemp()
-    home = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "spark"
+    home = common(tmp_path_factory) / "spark"
     with engine.in_use(home):
         server = engine.start(Engine(master="local[2]", memory="1500m", conf=TINY), home)
         with engine.session(Engine(), home):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import shutil
@@ -24,6 +23,5 @@ def _empty() -> Path:
     from mlflow import MlflowClient
 
     folder = Path(tempfile.mkdtemp(prefix="mlflow-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
     return folder / "mlflow.db"

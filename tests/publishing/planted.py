@@ -98,12 +98,9 @@ def write_more(folder: Path, segments: Sequence[str], bought: Mapping[str, Seque
     return folder
 
 
-_planted = tempfile.TemporaryDirectory(prefix="planted-lists-")  # for as long as the tests run
-
-
 @functools.cache
 def planted_lists(mark: str = "a", users: tuple[str, ...] = USERS) -> Lists:
-    return load_lists(write_lists(Path(tempfile.mkdtemp(dir=_planted.name)), mark, users))
+    return load_lists(write_lists(Path(tempfile.mkdtemp(prefix="planted-lists-")), mark, users))
 
 
 def publish_lists(storage: Storage, date: dt.date, run_id: str, lists: Lists, shards: int = 2) -> Manifest:
