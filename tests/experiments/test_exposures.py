@@ -17,7 +17,6 @@ from hypothesis import given as any_of
 from hypothesis import strategies as st
 
 from nightshift.config.settings import ExposureFiles
-from nightshift.experiments import exposure_files
 from nightshift.experiments.assignment import Assigner
 from nightshift.experiments.exposure_files import files_in, part_of, read, remove, write
 from nightshift.experiments.exposures import AT_ONCE, ExposureLog, exposure_log
@@ -145,7 +144,7 @@ def test_a_disk_that_is_full_keeps_no_half_written_files(tmp_path: Path, monkeyp
             raise OSError(28, "No space left on device")
         flushed(handle)
 
-    monkeypatch.setattr(exposure_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     log = exposures(tmp_path)
     for number in range(3):
         log.note(str(number), ASSIGN("1", "home"), RUN, 3, NOW + number)

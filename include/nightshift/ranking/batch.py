@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from nightshift.features.blocks import Blocks
 from nightshift.features.snapshot import Snapshot
 from nightshift.ranking.ranker import cores
+from nightshift.runs.durable import replacing
 
 log = logging.getLogger("nightshift.ranking")
 
@@ -117,9 +118,8 @@ def _tables_of(number: int, files: Mapping[str, Path]) -> int:
     snapshot = blocks.block(number)
     made = maker(snapshot)
     for name, file in files.items():
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(made[name], partial)
-        partial.replace(file)
+        with replacing(file) as partial:
+            pq.write_table(made[name], partial)
     return len(snapshot.users)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from nightshift.config import Settings
 from nightshift.config.settings import CURRENT
+from nightshift.runs.durable import replacing
 from nightshift.runs.home import home_of
 
 
@@ -56,9 +56,8 @@ class Night:
         """Put `name`.json into the folder, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / f"{name}.json"
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
-        partial.replace(target)
+        with replacing(target) as partial:
+            partial.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
 
     def read_json(self, name: str) -> Any:
         """What a step before this one left.

@@ -15,7 +15,6 @@ import datetime as dt
 import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightshift.config import Settings
 from nightshift.runs import Night, StepError
 from nightshift.runs.dates import RunDateError, parse_run_date
+from nightshift.runs.durable import replacing
 from nightshift.tuning.space import overridden, values_of
 
 log = logging.getLogger("nightshift.tuning")
@@ -189,9 +189,8 @@ def judge(home: Path, name: str, run_date: dt.date, accepted: bool, reasons: tup
 def _write(home: Path, known: tuple[Winner, ...]) -> None:
     """Whole or not at all."""
     value = _Record(winner=known[0], earlier=known[1:]).model_dump(mode="json")
-    partial = home / FOLDER / f"{FILE}.{os.getpid()}.partial"
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(home / FOLDER / FILE)
+    with replacing(home / FOLDER / FILE) as partial:
+        partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from nightshift.runs.durable import replacing
 
 NOTHING = "\N{EN DASH}"
 
@@ -22,9 +23,8 @@ def render(template: str, **context: Any) -> str:
 def write(file: Path, html: str) -> Path:
     """Put the page in its place, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(html, encoding="utf-8")
     return file
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from nightshift.publishing.storage import StoreError
+from nightshift.runs.durable import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,15 +26,11 @@ def write(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
     first = next(batches, None)
     if first is None:
         raise StoreError("the run has no user's list: there is nothing to write")
-    rows, partial = 0, path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with WRITERS[path.suffix](partial, first.schema) as writer:
-            for batch in itertools.chain([first], batches):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    rows = 0
+    with replacing(path) as partial, WRITERS[path.suffix](partial, first.schema) as writer:
+        for batch in itertools.chain([first], batches):
+            writer.write_batch(batch)
+            rows += batch.num_rows
     return rows
 
 

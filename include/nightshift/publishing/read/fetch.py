@@ -19,7 +19,7 @@ from pathlib import Path
 from nightshift.publishing.manifest import File, Manifest
 from nightshift.publishing.read.manifests import CorruptRunError
 from nightshift.publishing.storage import NotThereError, Storage, StoreError, sha256_of
-from nightshift.runs.durable import flush
+from nightshift.runs.durable import flush, replacing
 
 DAY = 86_400  # seconds
 TRIES = 2  # of a download that comes out wrong: on its way, or in the store?
@@ -106,9 +106,8 @@ def _remember(mark: Path, stamp: str) -> None:
     """Whoever cannot, as on a full disk, looks again next time."""
     with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
-        partial = mark.with_name(f"{mark.name}.{os.getpid()}")
-        partial.write_text(stamp)
-        partial.replace(mark)
+        with replacing(mark) as partial:
+            partial.write_text(stamp)
 
 
 def _download(storage: Storage, manifest: Manifest, file: File, path: Path) -> None:

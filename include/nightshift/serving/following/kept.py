@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightshift.publishing.manifest import Manifest, Run
 from nightshift.publishing.read import tidy
 from nightshift.publishing.storage import Storage, StoreError
+from nightshift.runs.durable import replacing
 
 log = logging.getLogger("nightshift.serving")
 
@@ -66,9 +66,8 @@ class KeptRuns:
     def _write(self, kept: Kept) -> None:
         try:
             self._cache.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_name(f".{self._file.name}.{os.getpid()}")
-            partial.write_text(kept.model_dump_json(), encoding="utf-8")
-            partial.replace(self._file)
+            with replacing(self._file) as partial:
+                partial.write_text(kept.model_dump_json(), encoding="utf-8")
         except OSError as error:
             log.warning("the run cannot be kept for when the store is down: %s: %s", error.filename, error.strerror)
 

@@ -21,6 +21,8 @@ from typing import Any
 
 import orjson
 
+from nightshift.runs.durable import replacing
+
 WORD = 8  # bytes of a counter
 PROC = Path("/proc")  # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 STARTED = 22 - 3  # its place in `stat`, after the process's name
@@ -36,11 +38,9 @@ class Board:
 
     def counts(self, size: int) -> memoryview:
         """This process's own counters, all 0."""
-        partial = self._own("partial")
-        with partial.open("w+b") as file:
+        with replacing(self._own("counts")) as partial, partial.open("w+b") as file:  # nobody adds up what is empty
             file.truncate(size * WORD)
             mapped = mmap.mmap(file.fileno(), size * WORD)
-        partial.replace(self._own("counts"))  # so that nobody adds up a file that is still empty
         return memoryview(mapped).cast("Q")
 
     def totals(self) -> list[int]:
@@ -53,9 +53,8 @@ class Board:
 
     def say(self, state: dict[str, Any]) -> None:
         """Replace what is known of this process."""
-        partial = self._own("partial")
-        partial.write_bytes(orjson.dumps({"worker": self.pid, **state}))
-        partial.replace(self._own("json"))
+        with replacing(self._own("json")) as partial:
+            partial.write_bytes(orjson.dumps({"worker": self.pid, **state}))
 
     def states(self) -> list[dict[str, Any]]:
         """What the processes that are alive have said."""
