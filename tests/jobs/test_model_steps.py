@@ -18,11 +18,12 @@ from jobs.evaluate import evaluate
 from jobs.infer import index_champion, infer
 from jobs.promote import promote
 from jobs.publish_channels import publish_channels
-from jobs.train import train
+from jobs.train import train, warm_start
 from nightshift.features.lineage import LINEAGE, State, load_lineage, record
 from nightshift.features.measures import PARTS, WEIGHT_PARTS
 from nightshift.features.snapshot import Snapshot, load_snapshot
 from nightshift.lake import Lake
+from nightshift.monitoring import reference
 from nightshift.publishing.build import build
 from nightshift.publishing.lists import load_lists
 from nightshift.publishing.pointer import read_pointer
@@ -158,6 +159,15 @@ def test_the_lists_can_be_published(night, tmp_path):
     assert lists.attributes.column_names == ["kind"]
     bought = pd.read_parquet(night.folder / "lists" / "histories.parquet").groupby("user_id")
     assert (len(bought), bought.size().max(), bought["bought_on"].max().max()) == (60, 20, shop.RUN_DATE)
+
+
+def test_a_version_that_has_served_is_as_it_was_registered_and_the_next_night_goes_on_from_it(night):
+    champion = Tracking(night).version(night.read_json("verdict")["served"]["version"])
+    assert reference.read(champion.folder, "what drift is measured against").window
+    assert champion.intact
+    registered(night)
+    _, told = warm_start(planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=1)))
+    assert told.startswith(f"a refresh of the champion's, version {champion.version}, ")
 
 
 def test_steps_run_again_leave_the_same_bytes(night):

@@ -6,7 +6,16 @@ import pandas as pd
 import pytest
 
 from nightshift.monitoring.drift import Limits, compare_frames
-from nightshift.monitoring.reference import ReferenceError, keep, of_served_model, parse, read, reference, write
+from nightshift.monitoring.reference import (
+    ReferenceError,
+    file_of,
+    keep,
+    of_served_model,
+    parse,
+    read,
+    reference,
+    write,
+)
 from nightshift.monitoring.windows import Window
 from tests.monitoring import plausible
 
@@ -43,7 +52,7 @@ def test_the_same_rows_make_the_same_bytes(tmp_path):
 
 
 def test_a_model_without_a_reference_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"keeps no reference\.json: run the night again, or give --reference"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*reference\.json: run the night again, or give "):
         read(tmp_path, "a model")
 
 
@@ -51,7 +60,7 @@ def test_a_model_without_a_reference_says_what_to_do(tmp_path):
     "damage", [{"format": 99}, [], {"format": 1, "window": ["today"], "frames": {}}, {"format": 1, "window": None}]
 )
 def test_what_is_no_reference_is_refused(damage, tmp_path):
-    (tmp_path / "reference.json").write_text(json.dumps(damage))
+    file_of(tmp_path).write_text(json.dumps(damage))
     with pytest.raises(ReferenceError, match=r"reference\.json: .*drift reference"):
         read(tmp_path, "a model")
 

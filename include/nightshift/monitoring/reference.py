@@ -1,4 +1,7 @@
-"""The reference that drift is measured against: how a model's own data looked, kept beside the model as JSON."""
+"""The reference that drift is measured against: how a model's own data looked, kept beside the model as JSON.
+
+Beside its folder, not in it: what is in a version's folder was hashed when it was registered.
+"""
 
 from __future__ import annotations
 
@@ -55,25 +58,30 @@ def keep(night: Night, folder: Path) -> Path:
     """Keep how the data looks tonight beside the model in `folder`, unless another night that it served has done so.
 
     To be called when the night's lists are written, with the folder of the model that made them: their scores are part
-    of the reference. Not with a folder that is still to be hashed.
+    of the reference.
     """
-    window = Window.last(night.run_date, night.settings.monitoring.window_days)
-    if (folder / FILE).is_file() and _window_of(folder / FILE) != window:
-        return folder / FILE
+    window, file = Window.last(night.run_date, night.settings.monitoring.window_days), file_of(folder)
+    if file.is_file() and _window_of(folder) != window:
+        return file
     return write(folder, reference(frames(night, window, unjudged=True), window))
 
 
-def _window_of(file: Path) -> Window | None:
+def file_of(folder: Path) -> Path:
+    """Where the reference of the model in `folder` lies."""
+    return folder.with_name(f"{folder.name}.{FILE}")
+
+
+def _window_of(folder: Path) -> Window | None:
     """The days that a reference is of; None where they are not known, or the file is damaged."""
     try:
-        return read(file.parent, str(file)).window
+        return read(folder, str(folder)).window
     except ReferenceError:
         return None
 
 
 def write(folder: Path, value: dict[str, Any]) -> Path:
     """Keep a reference beside the model in `folder`, whole or not at all."""
-    target = folder / FILE
+    target = file_of(folder)
     with replacing(target) as partial:
         partial.write_text(json.dumps(value, indent=None, sort_keys=True) + "\n", encoding="utf-8")
     return target
@@ -86,12 +94,12 @@ def read(folder: Path, origin: str) -> Reference:
         FileNotFoundError: there is none.
         ReferenceError: the file is something else.
     """
-    file = folder / FILE
+    file = file_of(folder)
     try:
         return parse(json.loads(file.read_text(encoding="utf-8")), origin)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{folder} keeps no {FILE}: run the night again, or give --reference FROM..TO"
+            f"there is no {file}: run the night again, or give --reference FROM..TO"
         ) from None
     except (ReferenceError, ValueError) as error:
         raise ReferenceError(f"{file}: {error}; give --reference FROM..TO instead") from None
