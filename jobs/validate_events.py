@@ -91,12 +91,15 @@ def _told(day: dt.date, error: GateError, run_date: dt.date) -> str:
 
 
 def stale_nights(night: Night, lake: Lake) -> list[str]:
-    """The nights whose features knew other rows than there are now, told with what to do about them."""
+    """The days whose features knew other rows or definitions than there are now, told with what to do about them."""
     stale = [day.isoformat() for day in load_lineage(lake, night.settings).stale()]
     if stale:
-        again = f"make backfill FROM={stale[0]} TO={stale[-1]}"
-        log.warning("validate_events: %d nights knew other rows and are stale now: %s", len(stale), ", ".join(stale))
-        log.warning("validate_events: the next night builds upon none of them; to publish theirs again: %s", again)
+        told = f"{len(stale)} days' features knew other rows or definitions and are stale now"
+        log.warning("validate_events: %s: %s; the next night builds upon none of them", told, ", ".join(stale))
+    published = [day for day in stale if (night.home / "nights" / day / "publish.json").exists()]
+    if published:
+        told = f"make backfill FROM={published[0]} TO={published[-1]}"
+        log.warning("validate_events: published of these: %s; to publish them again: %s", ", ".join(published), told)
     return stale
 
 

@@ -116,3 +116,6 @@ def test_a_table_that_is_not_there_says_what_to_do(lake: Lake) -> None:
     assert lake.run_dates("events") == set()
     with pytest.raises(LakeError, match=r"no table 'events' in .*: run a night first"):
         lake.pandas("events")
+    lake.replace("drift", D1, pa.table({"psi": [0.1]}))
+    with pytest.raises(LakeError, match=r"'drift' has no version 7 any more, .* run the whole night of this run date"):
+        lake.pandas("drift", version=7)

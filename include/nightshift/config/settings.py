@@ -62,7 +62,7 @@ class EventType(Section):
 
     name: str  # what such events are called in the lake
     when: Sql  # the condition, over the source's own columns
-    weight: float  # of one such event in a user's affinity to an item; negative where it takes back
+    weight: float  # in affinity; above 0: it was got (what is learnt, foretold, told as bought); below: taken back
 
 
 class Evolution(Section):

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import create_table_with_add_actions
 
 from nightshift.lake.commits import add_action, transact
@@ -56,11 +57,19 @@ class Lake:
         """The table, at a version or the newest.
 
         Raises:
-            LakeError: there is none yet.
+            LakeError: there is none yet, or the version is no more.
         """
         if not self.exists(table):
             raise LakeError(f"no table {table!r} in {self.root}: run a night first")
-        return DeltaTable(str(self.path(table)), version=version)
+        try:
+            return DeltaTable(str(self.path(table)), version=version)
+        except DeltaError as error:
+            if version is None:
+                raise
+            raise LakeError(
+                f"the table {table!r} has no version {version} any more, as after an erasure or a clean-up: run the "
+                "whole night of this run date again, from ingest on"
+            ) from error
 
     def tables(self) -> list[str]:
         """The names of the tables there are."""
