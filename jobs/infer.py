@@ -10,6 +10,7 @@ a GPU; a run that was killed goes on at the block where it was.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 
 from jobs import command
 from nightshift.config import Settings
-from nightshift.config.settings import CURRENT
+from nightshift.config.settings import CURRENT, Lists
 from nightshift.features.blocks import Blocks, split
 from nightshift.features.purchases import latest_purchases
 from nightshift.features.segments import Segments, segments_of
@@ -47,6 +48,8 @@ from nightshift.retrieval.files import load_index, save_index
 from nightshift.retrieval.gate import gated_index
 from nightshift.runs import Night, code_version
 
+log = logging.getLogger("nightshift")
+
 OF_USERS = ("lists", "histories")
 BY_BLOCK = (*OF_USERS, "votes")
 
@@ -63,6 +66,8 @@ def infer(night: Night) -> dict[str, Any]:
         indexes = index_champion(night.home / served["folder"], served["kind"], settings, snapshot, work / "index")
 
     rules = settings.lists
+    if unknown := unknown_items(rules, snapshot):
+        log.warning("infer: rules of the lists name items that nobody has ever got: %s", ", ".join(unknown))
     segments = segments_of(blocks.lake, night.run_date, tables, rules.segment_users, rules.segment_values)
     make = partial(maker, night.home / served["folder"], served["kind"], settings, indexes, segments)
     parts = Batch(blocks, work, make, BY_BLOCK).run(at_once(served["kind"], settings))
@@ -84,6 +89,12 @@ def infer(night: Night) -> dict[str, Any]:
         "segments": int(frames["segments"].groupby(["attribute", "value"]).ngroups),
         **counted(night.folder / "lists" / "lists.parquet"),
     }
+
+
+def unknown_items(rules: Lists, snapshot: Snapshot) -> list[str]:
+    """Items that a rule names and the snapshot does not know: misspelt, or too new."""
+    named = {item for rule in rules.rules for item in getattr(rule, "items", ())}
+    return sorted(named - set(snapshot.items["item_id"]))
 
 
 def made_from(night: Night, verdict: dict[str, Any], tables: dict[str, int]) -> dict[str, Any]:

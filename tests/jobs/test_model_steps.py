@@ -15,10 +15,11 @@ import pytest
 
 from jobs.build_index import build_index
 from jobs.evaluate import evaluate
-from jobs.infer import index_champion, infer
+from jobs.infer import index_champion, infer, unknown_items
 from jobs.promote import promote
 from jobs.publish_channels import publish_channels
 from jobs.train import train, warm_start
+from nightshift.config.settings import Banned, Lists, Pinned
 from nightshift.features.lineage import LINEAGE, State, load_lineage, record
 from nightshift.features.measures import PARTS, WEIGHT_PARTS
 from nightshift.features.snapshot import Snapshot, load_snapshot
@@ -168,6 +169,12 @@ def test_a_version_that_has_served_is_as_it_was_registered_and_the_next_night_go
     registered(night)
     _, told = warm_start(planted_night(night.home, shop.RUN_DATE + dt.timedelta(days=1)))
     assert told.startswith(f"a refresh of the champion's, version {champion.version}, ")
+
+
+def test_items_that_rules_name_and_nobody_has_are_told():
+    items = shop.snapshots()[-1].items["item_id"].tolist()
+    rules = [Banned(rule="banned", items={"ba-1"}), Pinned(rule="pinned", items=(items[0], "pi-1")), *Lists().rules]
+    assert unknown_items(Lists(rules=rules), shop.snapshots()[-1]) == ["ba-1", "pi-1"]
 
 
 def test_steps_run_again_leave_the_same_bytes(night):

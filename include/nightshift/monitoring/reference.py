@@ -98,9 +98,7 @@ def read(folder: Path, origin: str) -> Reference:
     try:
         return parse(json.loads(file.read_text(encoding="utf-8")), origin)
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"there is no {file}: run the night again, or give --reference FROM..TO"
-        ) from None
+        raise FileNotFoundError(f"there is no {file}: run the night again, or give --reference FROM..TO") from None
     except (ReferenceError, ValueError) as error:
         raise ReferenceError(f"{file}: {error}; give --reference FROM..TO instead") from None
 
