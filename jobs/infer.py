@@ -169,7 +169,7 @@ def lists_for(model: Recommender, snapshot: Snapshot, user_ids: list[str], setti
     lists = Reranked(model, rules).recommend(snapshot, user_ids, rules.size)
     if isinstance(model, TwoStage) and model.calibration:
         lists["score"] = model.calibration(lists["score"].to_numpy())
-    return with_reasons(lists, snapshot)
+    return with_reasons(lists, snapshot, rules.reasons)
 
 
 def beside_users(model: Recommender, snapshot: Snapshot, settings: Settings) -> dict[str, pd.DataFrame]:

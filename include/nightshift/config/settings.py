@@ -336,6 +336,37 @@ Kind = TypeVar("Kind", bound=Section)
 PRECEDENCE = ("banned", "already_bought", "pinned", "cap", "exposure", "freshness", "diversity")
 
 
+class Reasons(Section):
+    """Why an entry is in a list, in the words of the shop, whatever its language and whatever is got there."""
+
+    trending: str = "Popular this month"  # of the popular list, and of segments' lists
+    repeat: str = "You bought this {ago}"  # ago: when last
+    repeat_often: str = "You bought this {times} times, last {ago}"  # times: in how many baskets
+    repeat_before: str = "You bought this before"  # where neither is known
+    today: str = "today"  # what `ago` is on the run date
+    yesterday: str = "yesterday"  # on the day before
+    days_ago: str = "{days} days ago"  # before that
+    cooccurrence: str = "Often bought with {title}"  # title: of the recent item that speaks loudest for this one
+    cooccurrence_untitled: str = "Often bought with your recent purchases"  # where that has none
+    two_tower: str = "Matches your recent purchases"  # by the two-tower model
+    graph_filter: str = "Chosen by customers who buy what you buy"  # by the graph filter
+    pinned: str = "Selected for you by the shop"  # by the rule of this name
+    exposure: str = "Selected for you by the shop"  # by the rule of this name
+
+    @model_validator(mode="after")
+    def _what_is_put_in_is_known(self) -> Reasons:
+        for name, field in type(self).model_fields.items():
+            known = set(re.findall(r"{(\w+)}", field.default))
+            try:
+                getattr(self, name).format_map(dict.fromkeys(known, ""))
+            except (KeyError, ValueError, IndexError, AttributeError) as error:
+                listed = " and ".join(f"{{{one}}}" for one in sorted(known)) or "nothing"
+                raise MisfitError(
+                    f"{getattr(self, name)!r}: what can be put in is {listed} ({error!r})", name
+                ) from None
+        return self
+
+
 class Lists(Section):
     size: PositiveInt = 20  # items in a user's list
     similar: PositiveInt = 20  # items in an item's list of similar ones
@@ -348,6 +379,7 @@ class Lists(Section):
     segment_users: PositiveInt = 20  # that a value of a user's attribute, like a country, must have to get its own list
     segment_values: int = Field(default=100, ge=0)  # an attribute with more makes no segments; 0: none does
     histories: int = Field(default=20, ge=0)  # items a user bought, the latest, that are published to look at; 0: none
+    reasons: Reasons = Reasons()  # the words for why an entry is in a list
     min_coverage: Share = 0.05  # of the sellable items, in at least one list
     overlap: tuple[Share, Share] = (0.1, 1.0)  # bounds on the mean overlap with the lists published before
 

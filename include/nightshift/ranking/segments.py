@@ -83,7 +83,7 @@ def segment_lists(votes: pd.DataFrame, snapshot: Snapshot, settings: Lists) -> p
     entries = Entries.of(groups.ngroup().to_numpy(), items, score.to_numpy(), "trending")
     numbers = [str(number) for number in range(len(names))]
     candidates = lists_of(coded, numbers, entries, max(CANDIDATES, settings.size), popular(coded))
-    lists = with_reasons(rerank(candidates, strangers, settings), strangers)
+    lists = with_reasons(rerank(candidates, strangers, settings), strangers, settings.reasons)
     number = lists.pop("user_id").astype(int).to_numpy()
     for place, name in enumerate(SEGMENT):
         lists.insert(place, name, names.get_level_values(name)[number])
