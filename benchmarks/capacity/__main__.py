@@ -11,6 +11,7 @@ Latencies are those in the service: the way there and back comes on top.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,11 @@ I4I = "of an i4i.4xlarge, as AWS describes it"
 
 def main(argv: list[str] | None = None) -> None:
     args = arguments().parse_args(argv)
-    figures = measured(args.measured)
-    demand, machine, prices = asked(args)
+    try:
+        figures = measured(args.measured)
+        demand, machine, prices = asked(args)
+    except ValueError as error:
+        arguments().error(str(error))
     found = plan(demand, figures, machine)
     costs = bill(demand, figures, machine, prices, found, args.keep_runs, args.poll_seconds)
     print(f"A request takes {figures.cpu_us:.1f} µs ({figures.source}).\n")
@@ -56,33 +60,52 @@ PICTURED = (
 def arguments() -> argparse.ArgumentParser:
     result = parser("capacity", __doc__, repeats=False)
     add = result.add_argument
-    add("--users", type=float, required=True, help="with a list each")
-    add("--qps", type=float, required=True, help="requests a second at the busiest time of the year")
+    add("--users", type=positive, required=True, help="with a list each")
+    add("--qps", type=positive, required=True, help="requests a second at the busiest time of the year")
     add("--measured", type=Path, help="lookup.json of benchmarks.lookup")
-    add("--user-bytes", type=float, help=f"of a run on disk ({Measured.user_bytes:,.0f}: 20 items a list)")
+    add("--user-bytes", type=positive, help=f"of a run on disk ({Measured.user_bytes:,.0f}: 20 items a list)")
     add("--exponent", type=float, default=0.8, help="of Zipf's law, by which users come (0.8: an assumption)")
-    add("--zones", type=int, default=3, help="of availability, of which any one may be lost (3)")
-    add("--busy", type=float, default=0.6, help="share of their time that workers may work, a zone gone (0.6)")
+    add("--zones", type=whole, default=3, help="of availability, of which any one may be lost (3)")
+    add("--busy", type=positive, default=0.6, help="share of their time that workers may work, a zone gone (0.6)")
     add("--machine", default="i4i.4xlarge", help="its name (i4i.4xlarge)")
-    add("--cores", type=int, default=16, help=f"processors, a worker on each (16: {I4I})")
-    add("--speed", type=float, default=0.6, help="of one beside the core measured (0.6: half a hyperthreaded core)")
-    add("--memory-gib", type=float, default=128, help=f"(128: {I4I})")
-    add("--disk-gb", type=float, default=3750, help=f"local NVMe (3750: {I4I})")
-    add("--reads", type=float, default=400_000, help=f"random 4 KiB reads a second (400000: {I4I})")
-    add("--read-us", type=float, default=120, help="of a page from that disk, fault included (120: an assumption)")
-    add("--network-gbit", type=float, default=9, help="that hold on (9; AWS says up to 25 for a while)")
-    add("--machine-hour", type=float, default=1.373, help=f"dollars (1.373: {AWS})")
-    add("--storage-gb-month", type=float, default=0.023, help=f"dollars, of S3 (0.023: {AWS})")
-    add("--put-thousand", type=float, default=0.005, help=f"dollars, of S3 (0.005: {AWS})")
-    add("--get-thousand", type=float, default=0.0004, help=f"dollars, of S3 (0.0004: {AWS})")
-    add("--zone-gb", type=float, default=0.02, help=f"dollars, from zone to zone, both sides (0.02: {AWS})")
-    add("--keep-runs", type=int, default=7, help="in the store (7)")
-    add("--poll-seconds", type=float, default=10, help="from one look at the pointer to the next (10)")
-    add("--workers", type=int, default=Effort.workers, help="of each replica that are simulated (4)")
-    add("--seconds", type=float, default=Effort.seconds, help="that are simulated (8)")
+    add("--cores", type=whole, default=16, help=f"processors, a worker on each (16: {I4I})")
+    add("--speed", type=positive, default=0.6, help="of one beside the core measured (0.6: half a hyperthreaded core)")
+    add("--memory-gib", type=positive, default=128, help=f"(128: {I4I})")
+    add("--disk-gb", type=positive, default=3750, help=f"local NVMe (3750: {I4I})")
+    add("--reads", type=positive, default=400_000, help=f"random 4 KiB reads a second (400000: {I4I})")
+    add("--read-us", type=positive, default=120, help="of a page from that disk, fault included (120: an assumption)")
+    add("--network-gbit", type=positive, default=9, help="that hold on (9; AWS says up to 25 for a while)")
+    add("--machine-hour", type=positive, default=1.373, help=f"dollars (1.373: {AWS})")
+    add("--storage-gb-month", type=positive, default=0.023, help=f"dollars, of S3 (0.023: {AWS})")
+    add("--put-thousand", type=positive, default=0.005, help=f"dollars, of S3 (0.005: {AWS})")
+    add("--get-thousand", type=positive, default=0.0004, help=f"dollars, of S3 (0.0004: {AWS})")
+    add("--zone-gb", type=positive, default=0.02, help=f"dollars, from zone to zone, both sides (0.02: {AWS})")
+    add("--keep-runs", type=whole, default=7, help="in the store (7)")
+    add("--poll-seconds", type=positive, default=10, help="from one look at the pointer to the next (10)")
+    add("--workers", type=whole, default=Effort.workers, help="of each replica that are simulated (4)")
+    add("--seconds", type=positive, default=Effort.seconds, help="that are simulated (8)")
     add("--seed", type=int, default=Effort.seed, help="of all that is random (1)")
     add("--picture", type=Path, help="where to (capacity.png in --out)")
     return result
+
+
+def positive(text: str) -> float:
+    """A number above 0. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 1. Raises ArgumentTypeError."""
+    value = positive(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(value)
 
 
 def asked(args: argparse.Namespace) -> tuple[Demand, Machine, Prices]:

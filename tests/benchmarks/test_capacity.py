@@ -268,3 +268,22 @@ def test_the_page_shows_the_plan_that_the_command_makes() -> None:
 def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
     with pytest.raises(ValueError, match=r"must be|cannot be lost"):
         asked(arguments().parse_args([*MILLION, *wrong]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--qps", "0"], "--qps: '0' is no number above 0"),
+        (["--memory-gib", "nan"], "--memory-gib: 'nan' is no number above 0"),
+        (["--users", "inf"], "--users: 'inf' is no number above 0"),
+        (["--zones", "2.5"], "--zones: '2.5' is no whole number from 1"),
+        (["--workers", "0"], "--workers: '0' is no number above 0"),
+        (["--zones", "1"], "1 zone cannot be lost"),
+    ],
+)
+def test_the_command_says_which_argument_makes_no_sense(
+    wrong: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*MILLION, *wrong])
+    assert told in capsys.readouterr().err
