@@ -593,7 +593,7 @@ class Layer(Section):
 class ExposureFiles(Section):
     """What the lookup service writes down of the lists that it has shown."""
 
-    of: Literal["enrolled", "everyone", "nobody"] = "enrolled"  # users; enrolled: in, or kept out of, an experiment here
+    of: Literal["enrolled", "everyone", "nobody"] = "enrolled"  # users; enrolled: in, or kept out of, an experiment
     flush_seconds: float = Field(default=10, gt=0)  # between two files; a kill loses so long, and what is being written
     max_rows: PositiveInt = 20_000  # in memory, a process: a kill loses so many at most, and what is more is dropped
     keep_days: PositiveInt = 7  # that files are kept for after their rows are in the lake
