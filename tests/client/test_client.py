@@ -369,6 +369,27 @@ def test_a_service_that_is_not_there(make: Make, nobody: str) -> None:
     assert make(nobody, fallback=["1"]).recommendations("17850", policy=HASTY).item_ids == ["1"]
 
 
+def test_what_is_excluded_is_not_in_a_fallback_either(make: Make, nobody: str) -> None:
+    client = make(nobody, fallback=["1", Item("2"), "3", "4"])
+    answer = client.recommendations("17850", k=2, exclude=["1", "2"], policy=HASTY)
+    assert answer.item_ids == ["3", "4"]
+    assert [one.item_ids for one in client.batch(["17850"], exclude=["2"], policy=HASTY)] == [["1", "3", "4"]]
+
+
+@pytest.mark.parametrize("of", [Client, AsyncClient])
+def test_a_fallback_that_would_have_to_be_awaited_is_refused(of: type) -> None:
+    async def popular(user_id: str) -> list[str]:
+        return ["1"]
+
+    with pytest.raises(ValueError, match="the fallback is an async function, and is not awaited"):
+        of("http://lookup:8090", fallback=popular)
+
+
+def test_an_id_that_is_no_text_is_refused(make: Make, service: str) -> None:
+    with pytest.raises(RefusedError, match="400: an id is text, and 17850 is none"):
+        make(service).recommendations(17850, policy=PATIENT)  # type: ignore[arg-type]
+
+
 def test_a_fallback_may_depend_on_the_user_and_may_fail(make: Make, nobody: str) -> None:
     def bought_last(user_id: str) -> list[str]:
         return {"17850": ["22423"]}[user_id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import time
@@ -62,7 +63,7 @@ class Calls:
         largest_batch: users in a request.
 
     Raises:
-        ValueError: the key is none that a header can have; or `largest_batch` is below 1.
+        ValueError: the key is none that a header can have; `largest_batch` is below 1; the fallback is async.
     """
 
     def __init__(self, key: str | None, fallback: Fallback | None, remember: int, largest_batch: int) -> None:
@@ -70,6 +71,8 @@ class Calls:
             raise ValueError("the key has a character that no key has: is a line's end in it?")  # and not which key
         if largest_batch < 1:
             raise ValueError(f"largest_batch must be 1 or more, not {largest_batch}")
+        if inspect.iscoroutinefunction(fallback):
+            raise ValueError("the fallback is an async function, and is not awaited: give a plain function, or items")
         self._largest_batch = largest_batch
         self._fallback, self._budget = fallback, RetryBudget()
         self._lists: Memory[Recommendations] = Memory(remember)
@@ -90,7 +93,7 @@ class Calls:
             target = _target("users", user_id, "recommendations", options)
             return (yield from self._get(target, answers.recommendations, self._lists, policy, override))
         except ClientError as error:
-            return self._instead(user_id, options.k, error)
+            return self._instead(user_id, options, error)
 
     def batch(self, user_ids: Sequence[str], options: Options, policy: Policy) -> Steps[list[Recommendations]]:
         """Of one of `parts`."""
@@ -101,7 +104,7 @@ class Calls:
             reply = yield from self._ask(request, policy)
             return _read(reply, lambda body: answers.batch(body, user_ids))
         except ClientError as error:
-            return [self._instead(user_id, options.k, error) for user_id in user_ids]
+            return [self._instead(user_id, options, error) for user_id in user_ids]
 
     def parts(self, user_ids: Sequence[str]) -> Iterator[Sequence[str]]:
         """The users in batches as large as the service takes."""
@@ -151,7 +154,7 @@ class Calls:
     def _ask(self, request: Request, policy: Policy) -> Steps[Reply]:
         return (yield from ask(request, policy, self._budget, time.monotonic))
 
-    def _instead(self, user_id: str, k: int | None, error: ClientError) -> Recommendations:
+    def _instead(self, user_id: str, options: Options, error: ClientError) -> Recommendations:
         """What a user gets where the service does not answer; raises the error where there is no fallback."""
         if self._fallback is None:
             raise error
@@ -159,11 +162,12 @@ class Calls:
         reason = str(error)
         try:
             given = self._fallback(user_id) if callable(self._fallback) else self._fallback
-            items = tuple(item if isinstance(item, Item) else Item(item) for item in given)
+            found = (item if isinstance(item, Item) else Item(item) for item in given)
+            items = tuple(item for item in found if item.item_id not in options.exclude)
         except Exception as own:
             log.exception("the fallback failed too")
             items, reason = (), f"{error}; and the fallback failed: {own!r}"
-        return Recommendations(user_id, items[:k], None, Degraded("fallback", reason))
+        return Recommendations(user_id, items[: options.k], None, Degraded("fallback", reason))
 
 
 def _fits_a_header(value: str) -> bool:
@@ -171,7 +175,9 @@ def _fits_a_header(value: str) -> bool:
 
 
 def _target(kind: str, name: str, what: str, options: Options) -> str:
-    """Path and query. Raises `RefusedError` for what is no Unicode text, like half of a surrogate pair."""
+    """Path and query. Raises `RefusedError` for what is no Unicode text, like a number or half of a surrogate pair."""
+    if not isinstance(name, str):
+        raise RefusedError(400, f"an id is text, and {name!r} is none")
     try:
         return f"/v1/{kind}/{quote(name, safe='')}/{what}{options.query()}"
     except UnicodeEncodeError as error:
