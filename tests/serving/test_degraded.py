@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nightshift.serving.following.timely import Timely
 from tests.publishing.planted import ITEMS, NOW, day, publish, publish_live
 from tests.serving.asking import Client, make_client
 from tests.serving.planted_records import publish_with, segment_pairs
+from tests.serving.running import wait_until
 
 AT_ONCE = Follows(ask_seconds=5, stale_seconds=0)
 OWN = "/v1/users/17850/recommendations"
@@ -321,6 +323,33 @@ def test_a_call_that_comes_back_in_time_is_what_it_returns_or_raises() -> None:
     with pytest.raises(KeyError):
         timely(lambda: {}["x"])
     assert timely(lambda: 8) == 8
+
+
+def test_what_a_call_that_came_too_late_ended_with_is_told_by_those_after_it() -> None:
+    """A store that refuses connections is tried for a minute: what is wrong with it comes after the waiting."""
+    timely, go_on, again = Timely(0.05), threading.Event(), threading.Event()
+
+    def refused() -> None:
+        go_on.wait(10)
+        raise StoreError("s3://store cannot be reached: connection refused")
+
+    def hanging() -> None:
+        again.wait(10)
+
+    with pytest.raises(StoreError, match=r"^the store has not answered within 0\.05 s$"):
+        timely(refused)
+    with pytest.raises(StoreError, match=r"^the store has not answered what it was asked before$"):
+        timely(refused)
+    go_on.set()
+    told = r"^the store has not answered within 0\.05 s; before that: s3://store cannot be reached: connection refused$"
+    wait_until(lambda: not timely._busy.locked())
+    with pytest.raises(StoreError, match=told):
+        timely(hanging)
+    again.set()
+    wait_until(lambda: not timely._busy.locked())
+    assert timely(lambda: 7) == 7
+    with pytest.raises(StoreError, match=r"^the store has not answered within 0\.05 s$"):
+        timely(lambda: time.sleep(0.5))
 
 
 def test_a_call_for_which_there_is_no_thread_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
