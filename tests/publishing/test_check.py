@@ -71,6 +71,13 @@ def test_a_right_that_is_missing_is_named(faulty: Storage, server: FaultyServer)
     assert "AccessDenied to ListMultipartUploads" in why
 
 
+def test_a_store_that_is_away_is_waited_for_once(faulty: Storage, server: FaultyServer) -> None:
+    server.arm("other", faults.says(403, "AccessDenied"))
+    first, *others = check(faulty).values()
+    assert "AccessDenied" in str(first)
+    assert others == ["not tried, as nothing can be written or read"] * 5
+
+
 def test_a_store_that_cannot_be_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["--store", "gs://bucket"])

@@ -453,6 +453,12 @@ class Guard(Section):
     addresses: PositiveInt = 65_536  # client addresses whose rates are remembered, at least
     proxies: int = Field(default=0, ge=0)  # in front of the service, that each add to X-Forwarded-For
 
+    @model_validator(mode="after")
+    def _rates_of_addresses_are_for_who_needs_no_key(self) -> Guard:
+        if self.keys and self.rate:
+            raise MisfitError("is of who needs no key: with `keys`, give each key its rate in the key file", "rate")
+        return self
+
 
 class AccessLog(Section):
     """A JSON line a request, without personal data: docs/access.md."""

@@ -98,6 +98,9 @@ def deleted(storage: Storage, folder: str, work: Path) -> None:
 PROMISES: tuple[Promise, ...] = (written, created_once, replaced_by_who_saw_it, transferred, unfinished, deleted)
 
 
+NOT_TRIED = "not tried, as nothing can be written or read"
+
+
 def check(storage: Storage) -> dict[str, str | None]:
     """Each promise, with why it is not kept; None: it is."""
     folder, found = f"check-{uuid.uuid4()}/", dict[str, str | None]()
@@ -108,6 +111,8 @@ def check(storage: Storage) -> dict[str, str | None]:
                 found[promise.__doc__ or ""] = None
             except (BrokenError, StoreError) as error:
                 found[promise.__doc__ or ""] = str(error)
+                if promise is written and isinstance(error, StoreError):  # each of the others would wait as long
+                    return found | {other.__doc__ or "": NOT_TRIED for other in PROMISES[1:]}
     with contextlib.suppress(StoreError):
         storage.delete_all(folder)
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from nightshift.config import ConfigError
 from nightshift.config.settings import Guard
@@ -329,3 +330,8 @@ def test_a_proxy_may_put_the_address_into_a_line_of_its_own(tmp_path: Path) -> N
     known = guard.admit({"x-forwarded-for": "203.0.113.7"}, 0.0, "10.0.0.1:80")
     assert isinstance(known, Caller)
     assert isinstance(guard.admit(lines, 0.0, "10.0.0.1:80"), Refusal)
+
+
+def test_a_rate_of_addresses_beside_keys_would_do_nothing_and_is_refused() -> None:
+    with pytest.raises(ValidationError, match="with `keys`, give each key its rate in the key file"):
+        Guard(keys="keys.yaml", rate=5)

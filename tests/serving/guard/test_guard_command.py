@@ -41,6 +41,7 @@ def test_keys_are_never_alike(capsys: pytest.CaptureFixture[str]) -> None:
         (["new-key", "--name", "Anna Smith"], "guard: --name: String should match"),
         (["new-key", "--name", "shop", "--rate", "0"], "guard: --rate: Input should be greater than 0"),
         (["new-key", "--name", "shop", "--burst", "5"], "guard: --burst: Value error, 5 at once needs a rate"),
+        (["new-key", "--name", "shop", "--days", "0"], "guard: --days 0: such a key has expired when it is made"),
         (["check", "nowhere.yaml"], "nowhere.yaml: No such file or directory. Make one:"),
     ],
 )

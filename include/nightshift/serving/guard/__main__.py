@@ -62,6 +62,8 @@ def _made(args: argparse.Namespace) -> list[str]:
     asked: dict[str, Any] = {"name": args.name, "hash": hash_of(secret), "role": args.role}
     asked |= {"surfaces": args.surface} if args.surface else {}
     asked |= {name: value for name in ("rate", "burst") if (value := getattr(args, name)) is not None}
+    if args.days is not None and args.days < 1:
+        raise ConfigError(f"--days {args.days}: such a key has expired when it is made; 1 is the least")
     if args.days is not None:
         asked["expires"] = f"{dt.datetime.now(dt.UTC) + dt.timedelta(days=args.days):%Y-%m-%dT%H:%M:%SZ}"
     Key.model_validate(asked)
