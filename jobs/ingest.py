@@ -38,7 +38,7 @@ def ingest(night: Night) -> dict[str, Any]:
     if len(days) > 1:
         log.info("ingest: %s to %s are not in the lake yet: loading %d days in one go", days[0], days[-1], len(days))
     delivery = landing.delivered(lake, source, night.settings.folder, days)
-    with engine.session(night.settings.engine, night.home) as spark:
+    with engine.session(night.settings.engine, night.home, source.timezone) as spark:
         return ingest_delivery(spark, lake, night, delivery)
 
 

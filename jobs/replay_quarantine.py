@@ -99,7 +99,7 @@ def judged_again(settings: Settings, home: Path, days: Sequence[dt.date]) -> Rea
     lake, night = Lake(home / "lake"), open_night(settings, days[-1], RUN_ID, home)
     delivery = landing.delivered(lake, settings.source, settings.folder, days)
     found: Reasons = {}
-    with engine.session(settings.engine, home) as spark:
+    with engine.session(settings.engine, home, settings.source.timezone) as spark:
         _, refused = judged_rows(spark, lake, night, delivery)
         for row in refused.groupBy("run_date", "reason").count().collect():
             found.setdefault(row["run_date"], Counter())[row["reason"]] = row["count"]
@@ -109,7 +109,7 @@ def judged_again(settings: Settings, home: Path, days: Sequence[dt.date]) -> Rea
 def commit_again(settings: Settings, home: Path, days: Sequence[dt.date]) -> None:
     """Stage, audit and commit each day as its night did, and leave what `ingest` and `validate_events` leave."""
     lake = Lake(home / "lake")
-    with engine.session(settings.engine, home) as spark:
+    with engine.session(settings.engine, home, settings.source.timezone) as spark:
         again = functools.partial(ingest_again, spark=spark, lake=lake)
         for at, day in enumerate(days, start=1):
             log.info("replay_quarantine: day %d of %d: %s", at, len(days), day)

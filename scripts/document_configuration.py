@@ -36,6 +36,7 @@ TYPES = {
     "bool": "true or false",
     "dt.date": "day",
     "Sql": "SQL",
+    "SourceSql": "SQL",
     "SqlType": "Spark SQL type",
     "Share": "0 to 1",
     "Name": "name of a-z, 0-9, _ and -",

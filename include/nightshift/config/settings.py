@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
 
-from nightshift.config.sql import check_sql, check_type
+from nightshift.config.sql import check_source_sql, check_sql, check_type
 
 Sql = Annotated[str, AfterValidator(check_sql)]
+SourceSql = Annotated[Sql, AfterValidator(check_source_sql)]
 SqlType = Annotated[str, AfterValidator(check_type)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Objectives = Annotated[tuple[Literal["lambdarank", "rank_xendcg", "binary"], ...], Field(min_length=1)]
@@ -49,19 +50,19 @@ class Section(BaseModel):
 class Columns(Section):
     """How a source row becomes an event, one expression a field."""
 
-    user: Sql  # the id of who acted, as text; an event without one is quarantined
-    item: Sql  # the id of what was acted on, as text
-    time: Sql  # a timestamp without zone, read in `source.timezone`
-    quantity: Sql = "1"  # of the item, in one event
-    price: Sql | None = None  # of one unit
-    basket: Sql | None = None  # what was bought together; default: a user's business day
+    user: SourceSql  # the id of who acted, as text; an event without one is quarantined
+    item: SourceSql  # the id of what was acted on, as text
+    time: SourceSql  # an instant; without a zone it is of `source.timezone`: docs/contracts.md, Times
+    quantity: SourceSql = "1"  # of the item, in one event
+    price: SourceSql | None = None  # of one unit
+    basket: SourceSql | None = None  # what was bought together; default: a user's business day
 
 
 class EventType(Section):
     """Events are of the first type whose `when` holds; a row that fits none goes to quarantine."""
 
     name: str  # what such events are called in the lake
-    when: Sql  # the condition, over the source's own columns
+    when: SourceSql  # the condition, over the source's own columns
     weight: float  # in affinity; above 0: it was got (what is learnt, foretold, told as bought); below: taken back
 
 
@@ -80,16 +81,16 @@ class Source(Section):
     address: str  # of a day's file, with {run_date} or {run_date:%Y/%m/%d}; relative to the configuration file
     format: Literal["csv", "parquet", "jsonl"]  # of the files; compressed ones (.gz) are read as they are
     delimiter: str = ","  # between the fields of a csv file
-    timezone: str = "UTC"  # the business day's
+    timezone: str = "UTC"  # of the business day, and of times that name no zone
     first_day: dt.date  # the first business day; the first night loads from here
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file or rows: closed, or an error
     types: dict[str, SqlType] = {}  # of the file's columns that are not text: a value that is not one is refused
     columns: Columns
     event_types: list[EventType] = Field(min_length=1)
-    contract: dict[str, Sql] = {}  # name of a rule: what must hold, else quarantine under that name
-    item_attributes: dict[str, Sql] = {}  # `title` is shown to people; `kind` groups variants of one product
-    user_attributes: dict[str, Sql] = {}  # name: expression; like `country`
+    contract: dict[str, SourceSql] = {}  # name of a rule: what must hold, else quarantine under that name
+    item_attributes: dict[str, SourceSql] = {}  # `title` is shown to people; `kind` groups variants of one product
+    user_attributes: dict[str, SourceSql] = {}  # name: expression; like `country`
     evolution: Evolution = Evolution()
 
     @model_validator(mode="after")

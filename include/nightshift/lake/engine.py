@@ -37,7 +37,6 @@ READY_SECONDS = 120
 CONNECT_VARIABLES = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE")  # of a parent that talks to a Connect server
 
 SESSION = {  # of every session, whatever the engine
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "false",  # a value that cannot be cast is NULL, and the contract's to judge
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
@@ -86,8 +85,11 @@ def named(frame: DataFrame) -> DataFrame:
 
 
 @contextlib.contextmanager
-def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
+def session(engine: Engine, home: Path, timezone: str = "UTC") -> Iterator[SparkSession]:
     """A Spark session, closed at the end.
+
+    Args:
+        timezone: in which a time without a zone is read, and a timestamp has its date and hour.
 
     Raises:
         StepError: the engine cannot be reached or started.
@@ -96,6 +98,7 @@ def session(engine: Engine, home: Path) -> Iterator[SparkSession]:
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = SESSION | {"spark.sql.shuffle.partitions": str(engine.shuffle_partitions)} | engine.conf
+    settings |= {"spark.sql.session.timeZone": timezone}
     with contextlib.ExitStack() as held:
         if engine.kind == "submit":
             for name in CONNECT_VARIABLES:

@@ -26,7 +26,7 @@ def judge(rows: DataFrame, source: Source, erased: Suppression | None = None) ->
     """Every row as an event, and what is said against it.
 
     Args:
-        rows: as `read_rows` gives them.
+        rows: as `read_rows` gives them, of a session in `source.timezone`.
         erased: who was erased; their rows are refused as such, whatever else is said, and nothing of them is kept.
 
     Returns:
@@ -86,8 +86,8 @@ def _event_columns(source: Source) -> list[Column]:
     from pyspark.sql import functions as F
 
     columns = source.columns
-    local_time = F.expr(columns.time).cast("timestamp")
-    business_day = F.to_date(local_time)
+    time = F.expr(columns.time).cast("timestamp")
+    business_day = F.to_date(time)
     user = _text(columns.user)
     basket = F.expr(columns.basket) if columns.basket else F.concat_ws(" ", user, business_day.cast("string"))
     price = F.expr(columns.price) if columns.price else F.lit(None)
@@ -96,7 +96,7 @@ def _event_columns(source: Source) -> list[Column]:
         _text(columns.item).alias("item_id"),
         _first_fit(source, lambda kind: F.lit(kind.name)).alias("event_type"),
         _first_fit(source, lambda kind: F.lit(float(kind.weight))).alias("weight"),
-        F.to_utc_timestamp(local_time, source.timezone).alias("event_time"),
+        time.alias("event_time"),
         business_day.alias("event_date"),
         _number(F.expr(columns.quantity)).alias("quantity"),
         _number(price).alias("price"),
@@ -148,7 +148,7 @@ def _not_an_event(source: Source) -> list[Column]:
     """What an event cannot be without, over its own fields."""
     from pyspark.sql import functions as F
 
-    end_of_day = F.to_utc_timestamp(F.date_add("_run_date", 1).cast("timestamp"), source.timezone)
+    end_of_day = F.date_add("_run_date", 1).cast("timestamp")
     after = (F.col("event_time") >= end_of_day) | (F.col("event_date") > F.col("_run_date"))
     return [
         *[
@@ -160,7 +160,7 @@ def _not_an_event(source: Source) -> list[Column]:
             for name in ("user_id", "item_id", "basket_id")
         ],
         F.when(F.col("event_type").isNull(), _verdict(F.lit(NO_TYPE), F.col("_type_columns"))),
-        F.when(after, _verdict(F.lit(AFTER), F.date_format("event_time", "yyyy-MM-dd HH:mm:ss'Z'"))),
+        F.when(after, _verdict(F.lit(AFTER), F.date_format("event_time", "yyyy-MM-dd HH:mm:ssXXX"))),
     ]
 
 

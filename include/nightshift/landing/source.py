@@ -120,8 +120,9 @@ def _parquet_rows(spark: SparkSession, source: Source, looks: Sequence[Look]) ->
     for _, group in groupby(shapes, key=lambda look: (look.columns, look.types)):
         some = list(group)
         frame = spark.read.parquet(*[look.file.address for look in some])
+        numbers = {field.name for field in frame.schema if field.dataType.simpleString() == "bigint"}
         for name, kind in zip(some[0].columns, some[0].types, strict=True):
-            if kind.startswith("timestamp[ns"):
+            if kind.startswith("timestamp[ns") and name in numbers:  # INT96, which Arrow calls so too, is a timestamp
                 frame = frame.withColumn(name, _micros(name, kind))
         raw = F.to_json(F.struct("*"), {"ignoreNullFields": "false"}).alias("_raw")
         frame = frame.select("*", raw, F.col("_metadata.file_path").alias("_file"))
@@ -135,8 +136,10 @@ def _micros(name: str, kind: str) -> Column:
     """A timestamp from its nanoseconds, the last three digits cut off."""
     from pyspark.sql import functions as F
 
-    moment = F.timestamp_micros(F.expr(f"(`{name}` - pmod(`{name}`, 1000)) div 1000"))
-    return moment if "tz=" in kind else moment.cast("timestamp_ntz")
+    micros = f"(`{name}` - pmod(`{name}`, 1000)) div 1000"
+    if "tz=" in kind:
+        return F.timestamp_micros(F.expr(micros))
+    return F.expr(f"timestampadd(microsecond, {micros}, timestamp_ntz '1970-01-01')")
 
 
 def _typed(source: Source, frame: DataFrame) -> DataFrame:
