@@ -124,6 +124,21 @@ def test_the_shipped_configuration_loads() -> None:
             "lists.rules.0.by: 'suplier' is no item attribute; known are kind",
         ),
         ("seed: 7", "seed: 7\nmonitoring:\n  psi_alert: 0.2\n  psi_warn: 0.3", 5, "monitoring.psi_warn: 0.3 is above"),
+        *[
+            ("seed: 7", f"seed: 7\nlists: {{ rules: [{{ rule: {rule}, items: {items} }}] }}", 3, said)
+            for rule, items, said in (
+                ("pinned", "[000100]", "items.0: text is asked for, and YAML takes 000100 for 64: write '000100', in"),
+                ("banned", "[1.50]", "text is asked for, and YAML takes 1.50 for 1.5: write '1.50', in quotes"),
+                ("banned", "[a, on]", "text is asked for, and YAML takes on for True: write 'on', in quotes"),
+                ("pinned", "5", "lists.rules.0.pinned.items: a list is asked for, like [5] (found 5)"),
+                ("banned", "a", "lists.rules.0.banned.items: a list is asked for, like [a] (found 'a')"),
+                (
+                    "banned",
+                    "{ a: b }",
+                    "lists.rules.0.banned.items: a list is asked for, like [...] (found {'a': 'b'})",
+                ),
+            )
+        ],
         ("seed: 7", "seed: 7\nseed: 8", 3, "seed is here twice"),
         ("seed: 7", "seed: [7", 3, "not YAML"),
         ("seed: 7", "folder: /", 2, "folder: not a key here"),
@@ -172,6 +187,18 @@ def test_a_file_that_is_no_configuration_is_named(file: Path, content: str | byt
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}:"):
         load(file)
+
+
+def test_who_gives_a_file_that_is_not_there_is_not_told_to_set_a_variable(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        ConfigError, match=r"shop.yaml: No such file or directory. Give the configuration file's own path"
+    ):
+        load(file)
+    monkeypatch.setenv("NIGHTSHIFT_CONFIG", str(file))
+    with pytest.raises(ConfigError, match=r"shop.yaml: No such file or directory. Set NIGHTSHIFT_CONFIG to the config"):
+        load()
 
 
 def test_no_attribute_can_take_an_event_fields_place() -> None:

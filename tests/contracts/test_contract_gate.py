@@ -64,6 +64,11 @@ def test_several_suites_are_one_gate(night: Night, suites: Path) -> None:
     assert sorted((found.suite, found.success) for found in checks) == [("costs", True)] * 3 + [("prices", True)] * 3
 
 
+def test_an_advice_that_ends_a_message_is_one_sentence(night: Night) -> None:
+    with pytest.raises(GateError, match=r"-> Ask the source\. Nothing of this step is committed"):
+        check(night, "try", prices(sku=["A", "A", "B", "C"]), most=500)
+
+
 def test_a_failed_expectation_stops_with_its_name_the_figure_the_allowed_range_and_what_to_do(night: Night) -> None:
     with pytest.raises(GateError) as stopped:
         check(night, "try", prices(price=[1.0, -2.0, 3.0, 400.0], sku=["A", "A", "B", "C"]), most=500)
@@ -71,7 +76,7 @@ def test_a_failed_expectation_stops_with_its_name_the_figure_the_allowed_range_a
     assert "prices: price: column values to be between: found 2 of 4 rows, like -2.0, allowed 0 to 10" in told
     unique = "prices: sku: column values to be unique: found 2 of 4 rows, like 'A', allowed none that breaks it"
     assert f"{unique} -> Ask the source." in told
-    assert told.endswith("Nothing of this step is committed, what was live stays live.")
+    assert told.endswith("allowed 0 to 10. Nothing of this step is committed, what was live stays live.")
     assert stopped.value.exit_code == 3
     assert (site(night) / "index.html").is_file(), "the Data Docs say so too, at once"
     assert any("Ask the source." in page.read_text() for page in site(night).rglob("*.html"))

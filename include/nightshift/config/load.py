@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from nightshift.config.settings import Settings
 
+LISTS = ("list_type", "tuple_type", "set_type", "frozen_set_type")  # errors: something else than a list was given
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -24,8 +26,11 @@ def load(path: str | Path | None = None) -> Settings:
     Raises:
         ConfigError: no such file, not YAML, or a key or value that is refused.
     """
+    if_missing = (
+        "Give the configuration file's own path." if path else "Set NIGHTSHIFT_CONFIG to the configuration file."
+    )
     path = Path(path or os.environ.get("NIGHTSHIFT_CONFIG") or "nightshift.yaml").absolute()
-    return load_as(Settings, path, "Set NIGHTSHIFT_CONFIG to the configuration file.", folder=path.parent)
+    return load_as(Settings, path, if_missing, folder=path.parent)
 
 
 def load_as(model: type[Model], path: Path, if_missing: str, **given: Any) -> Model:
@@ -55,11 +60,14 @@ def load_as(model: type[Model], path: Path, if_missing: str, **given: Any) -> Mo
         asked = " and ".join(f"`{name}:`" for name, field in model.model_fields.items() if field.is_required())
         raise ConfigError(f"{path}:1: expected keys like {asked}, found {type(values).__name__}")
     for name in given.keys() & values.keys():
-        raise ConfigError(f"{path}:{_line(root, (name,))}: {name}: not a key here; remove the line")
+        raise ConfigError(f"{path}:{_at(root, (name,))[0]}: {name}: not a key here; remove the line")
     try:
         return model.model_validate({**values, **given})
     except ValidationError as error:
-        problems = [f"{path}:{_line(root, _location(e))}: {_explain(e)}" for e in error.errors()]
+        problems = []
+        for e in error.errors():
+            line, written = _at(root, _location(e))
+            problems.append(f"{path}:{line}: {_explain(e, written)}")
         raise ConfigError("\n".join(problems)) from None
 
 
@@ -87,19 +95,26 @@ def _location(error: Any) -> tuple[str | int, ...]:
     return (*error["loc"], *getattr(error.get("ctx", {}).get("error"), "key", ()))
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, written: str) -> str:
     key = ".".join(str(part) for part in _location(error))
     if error["type"] == "extra_forbidden":
         return f"{key}: no such key; remove the line or correct its name"
     if error["type"] == "missing":
         return f"{key}: missing; add it here"
     value = error["input"]
+    if error["type"] == "string_type" and isinstance(value, int | float):
+        return f"{key}: text is asked for, and YAML takes {written} for {value!r}: write '{written}', in quotes"
+    if error["type"] in LISTS:
+        return f"{key}: a list is asked for, like [{written or '...'}] (found {value!r})"
     shown = f" (found {value!r})" if not isinstance(value, dict | list) else ""
     return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
-    """The line, from 1, of the deepest part of `location` that the file has; a rule's name in it is no key."""
+def _at(node: yaml.Node | None, location: tuple[str | int, ...]) -> tuple[int, str]:
+    """The line, from 1, of the deepest part of `location` that the file has, and what is written there as one value.
+
+    A rule's name in the location is no key.
+    """
     line = node.start_mark.line if node else 0
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -112,4 +127,4 @@ def _line(node: yaml.Node | None, location: tuple[str | int, ...]) -> int:
             line = node.start_mark.line
         else:
             break
-    return line + 1
+    return line + 1, node.value if isinstance(node, yaml.ScalarNode) else ""

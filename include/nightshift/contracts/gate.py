@@ -195,10 +195,9 @@ def _keep(night: Night, gate: str, checks: Sequence[Check], told: Sequence[Mappi
             raise
         log.exception("%s: what was found could not all be kept; it is in the message that follows", gate)
     if stopping:
-        raise GateError(
-            f"{'; '.join(_sentence(found) + _advice(night, gate, found) for found in stopping)}. "
-            "Nothing of this step is committed, what was live stays live."
-        )
+        reasons = "; ".join(_sentence(found) + _advice(night, gate, found) for found in stopping)
+        end = "" if reasons.endswith((".", "?")) else "."
+        raise GateError(f"{reasons}{end} Nothing of this step is committed, what was live stays live.")
     log.info("%s: %d expectations met, %d warnings", gate, len(checks) - len(failed), len(failed))
 
 
