@@ -111,6 +111,7 @@ def judged_rows(
 ) -> tuple[DataFrame, DataFrame]:
     """Events and refused rows, with their run dates. Of a day whose file is gone, its quarantine is judged again."""
     source, gone = night.settings.source, sorted(delivery.gone)
+    landing.check_types(spark, source)
     rows = [landing.read_rows(spark, source, delivery.looks)] if delivery.looks else []
     if gone and lake.exists("quarantine"):
         rows += landing.lines_of_gone_days(spark, lake, source, gone)

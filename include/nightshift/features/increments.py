@@ -31,9 +31,10 @@ from nightshift.features.lineage import Plan
 from nightshift.features.measures import Kept
 from nightshift.features.pairs import PAIR, pair_changes, pairs
 from nightshift.features.sequences import sequences
+from nightshift.lake.expressions import types_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from nightshift.lake.engine import Cached
 
@@ -55,9 +56,13 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached:
     Returns:
         Table name -> rows with the declared columns and `run_date`; a layered table has, for a target, what changed
         since the state it is based on.
+
+    Raises:
+        StepError: `lists.sellable` cannot be evaluated over the items.
     """
     from pyspark.sql import functions as F
 
+    check_sellable(moving.sparkSession, settings)
     moving = cached(moving)
     by_user = moving.repartition("user_id")  # one exchange for all that is grouped by user and something else
     bought, bought_by_user = moving.where("weight > 0"), by_user.where("weight > 0")
@@ -86,6 +91,19 @@ def build(moving: DataFrame, base: Base, plan: Plan, settings: Settings, cached:
         )
         for name, frame in frames.items()
     }
+
+
+def check_sellable(spark: SparkSession, settings: Settings) -> None:
+    """Hold `lists.sellable` against the columns that items have.
+
+    Raises:
+        StepError: Spark cannot evaluate it.
+    """
+    columns = {"as_of": "date"} | feature_tables(settings)["item_features"].columns
+    items = spark.createDataFrame(
+        [], ", ".join(f"`{name}` {kind}" for name, kind in columns.items() if name != "sellable")
+    )
+    types_of(items, {"lists.sellable": (settings.lists.sellable, f"coalesce({settings.lists.sellable}, false)")})
 
 
 def leaving(base: dt.date | None, last: dt.date, settings: Settings) -> list[tuple[dt.date, dt.date]]:

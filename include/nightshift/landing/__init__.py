@@ -1,7 +1,8 @@
 """From a company's own rows to events: look at the files, read, judge by the contract, take out repetitions, count.
 
-`delivery` says what there is to read, `files` and `columns` whether it can be, `source` makes rows of it, `events`
-judges them, `repetitions` keeps an event once, `figures` and `verdicts` say what came of a day.
+`delivery` says what there is to read, `files` and `columns` whether it can be, `source` makes rows of it, `expressions`
+says whether these can be judged, `events` judges them, `repetitions` keeps an event once, `figures` and `verdicts` say
+what came of a day.
 """
 
 from nightshift.landing.delivery import (
@@ -12,6 +13,7 @@ from nightshift.landing.delivery import (
     lines_of_gone_days,
 )
 from nightshift.landing.events import business_days, judge, once_a_day, refused_rows, sound_rows
+from nightshift.landing.expressions import check_types
 from nightshift.landing.figures import dates_of, day_figures, garbled_attributes, refusals
 from nightshift.landing.files import DayFile, Look, day_files, look_at
 from nightshift.landing.repetitions import drop_repeated, later_days_that_share
@@ -25,6 +27,7 @@ __all__ = [
     "Look",
     "Suppression",
     "business_days",
+    "check_types",
     "dates_of",
     "day_figures",
     "day_files",

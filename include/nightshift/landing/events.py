@@ -11,6 +11,7 @@ from nightshift.config.settings import EventType, Source
 from nightshift.lake import events_table, quarantine_table
 from nightshift.landing.columns import type_columns
 from nightshift.landing.encoding import garbled
+from nightshift.landing.expressions import check_expressions
 from nightshift.landing.source import ORIGIN, UNREADABLE
 from nightshift.landing.suppression import ERASED, Suppression
 
@@ -33,9 +34,13 @@ def judge(rows: DataFrame, source: Source, erased: Suppression | None = None) ->
         The columns of `events_table`, `run_date`, and in the struct `_refused` those of `quarantine_table`, of which
         `reason` is NULL where the row is an event. Rows that are equal in everything an event has share its
         `event_id`.
+
+    Raises:
+        StepError: an expression under `source` cannot be evaluated over these rows.
     """
     from pyspark.sql import functions as F
 
+    check_expressions(rows, source)
     fields = [name for name in events_table(source).columns if name != "event_id"]
     mapped = rows.select(
         *_event_columns(source), _first_broken(source).alias("_broken"), _told_by_types(source), *ORIGIN
