@@ -158,6 +158,37 @@ def test_a_folder_may_have_any_name(tmp_path: Path, warm_engine: Engine, folder:
     assert shop.kept() == [("2011-06-01", "1", "A"), ("2011-06-02", "3", "C")]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    "address", ["../raw/{run_date}", "./a/.././{run_date}", "link/../{run_date}", "file://HOME/../{run_date}"]
+)
+def test_an_address_and_the_configurations_folder_may_go_up(
+    tmp_path: Path, warm_engine: Engine, address: str, kind: str
+) -> None:
+    """Through a link, too: its target's folder is the one above."""
+    home = tmp_path / "a" / ".." / "conf"
+    for folder in ("a", "conf/a", "raw", "elsewhere/b"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "conf" / "link").symlink_to(tmp_path / "elsewhere/b")
+    address = f"{address.replace('HOME', str(home))}.{kind}"
+    shop = Shop(home, warm_engine, {"address": address, "format": kind})
+    file = home / address.removeprefix("file://").format(run_date=june(1))
+    if kind == "parquet":
+        pd.DataFrame([dict(zip(HEADER.split(","), ANN.split(","), strict=True))]).to_parquet(file)
+    else:
+        file.write_text(f"{HEADER}\n{ANN}\n")
+    assert shop.ingest(1)["kept"] == 1
+
+
+def test_a_file_that_spark_names_in_an_unknown_way_is_named_and_no_row_is_lost(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightshift.landing.source._spellings", lambda address: [f"{address}?"])
+    file = shop.deliver(1, [ANN])
+    with pytest.raises(Exception, match=f"a file that no day is known of: file:.*{file.name}"):
+        shop.ingest(1)
+
+
 def test_a_file_may_begin_with_a_byte_order_mark_and_name_its_columns_in_another_order(shop: Shop) -> None:
     shop.deliver(1, [ANN], header="\ufeff" + HEADER)
     swapped = HEADER.replace("order,buyer", "buyer,order")

@@ -12,6 +12,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+import posixpath
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,11 +69,18 @@ def day_files(source: Source, folder: Path, days: Iterable[dt.date]) -> tuple[li
     absent: list[DayFile] = []
     for day in days:
         address = source.address.format(run_date=day)
-        if "://" not in address:
-            address = str(folder / address)
+        address = _as_spark_names_it(address if "://" in address else str(folder / address))
         filesystem, path = fsspec.core.url_to_fs(address)
         (found if filesystem.exists(path) else absent).append(DayFile(day, address))
     return found, absent
+
+
+def _as_spark_names_it(address: str) -> str:
+    """Without `.` and `..`, which Hadoop takes out by the letters alone: here locally as the system follows them."""
+    scheme, sep, path = address.rpartition("://")
+    if {".", ".."} & {*path.split("/")}:
+        path = os.path.realpath(path) if scheme in ("", "file") else posixpath.normpath(path)
+    return scheme + sep + path
 
 
 def look_at(source: Source, file: DayFile) -> Look:

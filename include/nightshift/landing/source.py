@@ -213,12 +213,13 @@ def _open_quote(delimiter: str) -> str:
 
 
 def _dated(spark: SparkSession, lines: DataFrame, looks: Sequence[Look]) -> DataFrame:
-    """With the run date that each line's file is of."""
+    """With the run date that each line's file is of. While rows are read, a file that is none of these is an error."""
     from pyspark.sql import functions as F
 
     spellings = [(look.file.run_date, name) for look in looks for name in _spellings(look.file.address)]
     days = spark.createDataFrame(spellings, "_run_date date, _file string")
-    return lines.join(F.broadcast(days), "_file", "left")
+    unknown = F.raise_error(F.concat(F.lit("Spark has read a file that no day is known of: "), F.col("_file")))
+    return lines.join(F.broadcast(days), "_file", "left").withColumn("_run_date", F.coalesce("_run_date", unknown))
 
 
 def _spellings(address: str) -> list[str]:
