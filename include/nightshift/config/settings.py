@@ -85,7 +85,7 @@ class Source(Section):
     first_day: dt.date  # the first business day; the first night loads from here
     last_day: dt.date | None = None  # of a source that has ended: nothing is scheduled after it
     when_missing: Literal["empty", "stop"] = "stop"  # a day without a file or rows: closed, or an error
-    types: dict[str, SqlType] = {}  # of the file's columns that are not text: a value that is not one is refused
+    types: dict[str, SqlType] = {}  # of the columns that are not text; a value of another type is refused
     columns: Columns
     event_types: list[EventType] = Field(min_length=1)
     contract: dict[str, SourceSql] = {}  # name of a rule: what must hold, else quarantine under that name
