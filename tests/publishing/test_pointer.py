@@ -112,6 +112,14 @@ def test_a_rollback_to_what_cannot_be_is_refused_with_what_can(storage: Storage)
         roll_back(storage, "home", "2011-11-30", NOW)
 
 
+def test_a_rollback_to_an_empty_name_is_refused_and_moves_nothing(storage: Storage) -> None:
+    for number in (29, 30):
+        announce_live(storage, day(number), "night")
+    with pytest.raises(StoreError, match="--to is empty: name a run id, a run date, or date/id"):
+        roll_back(storage, "home", "", NOW)
+    assert live(storage) == "2011-11-30/night"
+
+
 def test_a_rollback_passes_over_runs_that_were_pruned(storage: Storage) -> None:
     for number in (28, 29, 30):
         announce_live(storage, day(number), "night")

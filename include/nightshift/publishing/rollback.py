@@ -20,7 +20,7 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, 
     Doing it again goes back further. Runs that pruning has removed, or that no reader can use, are passed over.
 
     Raises:
-        StoreError: nothing to go back to; or `to` is none, or more than one, of the published runs, or one of an
+        StoreError: nothing to go back to; or `to` is empty, none, or more than one, of the published runs, or one of an
             earlier release; or the store failed, and the message says what is live.
     """
     found = read_pointer(storage, surface, channel)
@@ -28,7 +28,7 @@ def roll_back(storage: Storage, surface: str, to: str | None, now: dt.datetime, 
         where = f"{storage.address}/{pointer_key(surface, channel)}"
         raise StoreError(f"nothing is published for {surface} at {where}: there is no run to go back from")
     pointer, etag = found
-    run = _named(storage, surface, to) if to else _before(storage, pointer)
+    run = _before(storage, pointer) if to is None else _named(storage, surface, to)
     if run == pointer.run:
         raise StoreError(f"{run} is live already")
     try:
@@ -55,6 +55,8 @@ def _before(storage: Storage, pointer: Pointer) -> Run:
 
 
 def _named(storage: Storage, surface: str, name: str) -> Run:
+    if not name:
+        raise StoreError("--to is empty: name a run id, a run date, or date/id; without --to it is the run before")
     keys = [item.key for item in list_manifests(storage, surface)]
     names = [tuple(key.split("/")[-3:-1]) for key in keys]
     fits = [key for key, (date, run_id) in zip(keys, names, strict=True) if name in (run_id, date, f"{date}/{run_id}")]
