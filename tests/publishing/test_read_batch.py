@@ -148,14 +148,38 @@ def test_a_reader_keeps_its_lease_between_batches(published: Storage, monkeypatc
 def test_a_run_is_found_by_its_date_or_its_id(published: Storage) -> None:
     announce(published, day(28), "other")
     assert find_manifest(published, "home").run_date == day(29)
-    assert find_manifest(published, "home", day(30)).run_id == "night"
-    assert find_manifest(published, "home", day(28)).run_id == "other", "of one date the latest published"
+    assert find_manifest(published, "home", day(28)).run_id == "night", "the other was never live"
+    assert find_manifest(published, "home", day(30), "night").run_id == "night"
     assert find_manifest(published, "home", day(28), "night").run_id == "night"
     assert find_manifest(published, "home", run_id="other").run_date == day(28)
     with pytest.raises(StoreError, match=r"no run 2011-11-01 is published for home at .*; there are: .*28/other"):
         find_manifest(published, "home", day(1))
     with pytest.raises(StoreError, match="nothing is published for mail"):
         find_manifest(published, "mail")
+
+
+def test_of_a_date_it_is_the_run_that_readers_of_the_live_one_had_last(storage: Storage) -> None:
+    for run_id in ("first", "second", "bad"):
+        announce_live(storage, day(29), run_id)
+    roll_back(storage, "home", None, NOW)
+    make_live(storage, "home", announce(storage, day(29), "challenger"), NOW, "challenger")
+    assert find_manifest(storage, "home", day(29)).run_id == "second"
+    announce_live(storage, day(30), "night")
+    assert find_manifest(storage, "home", day(29)).run_id == "second"
+    storage.delete("home/runs/2011-11-29/second/manifest.json")
+    assert find_manifest(storage, "home", day(29)).run_id == "first", "what was pruned is not to be had"
+
+
+def test_a_date_of_which_no_run_is_live_or_was_is_refused_with_the_runs_there_are(storage: Storage) -> None:
+    for run_id in ("night", "bad"):
+        announce_live(storage, day(30 if run_id == "bad" else 29), run_id)
+    roll_back(storage, "home", None, NOW)
+    make_live(storage, "home", announce(storage, day(30), "challenger"), NOW, "challenger")
+    with pytest.raises(StoreError, match=r"no run of 2011-11-30 is live for home.* by --run-id: ") as refused:
+        find_manifest(storage, "home", day(30))
+    assert set(str(refused.value).rsplit("--run-id: ")[1].split(", ")) == {"bad", "challenger"}
+    with pytest.raises(StoreError, match=r"no run 2011-11-28 is published .*: .*2011-11-29/night"):
+        find_manifest(storage, "home", day(28))
 
 
 @pytest.mark.parametrize(("first", "last", "found"), [(None, None, [28, 29, 30]), (29, 29, [29]), (29, None, [29, 30])])
@@ -177,19 +201,25 @@ def test_what_is_not_what_the_manifest_says_is_not_read(published: Storage, kind
             list(run.batches())
 
 
-def test_the_command_tells_of_the_runs(ask: Ask) -> None:
-    runs = ask("runs", "--from", "2011-11-29")
-    assert [(run["run_date"], run["state"], run["users"]) for run in runs] == [
-        ("2011-11-29", "live", 4),
-        ("2011-11-30", "rolled back", 4),
-    ]
+def test_the_command_tells_of_the_runs(published: Storage, ask: Ask) -> None:
+    announce(published, day(29), "beside")
+    make_live(published, "home", announce(published, day(30), "challenger"), NOW, "challenger")
+    told = {(run["run_date"], run["run_id"]): (run["channel"], run["state"]) for run in ask("runs")}
+    assert told == {
+        ("2011-11-28", "night"): ("current", "was live"),
+        ("2011-11-29", "night"): ("current", "live"),
+        ("2011-11-29", "beside"): (None, "published"),
+        ("2011-11-30", "night"): ("current", "rolled back"),
+        ("2011-11-30", "challenger"): ("challenger", "live"),
+    }
+    assert [run["users"] for run in ask("runs", "--from", "2011-11-29", "--to", "2011-11-29") if "users" in run] == [4]
 
 
 def test_the_command_answers_for_users_and_items(ask: Ask, tmp_path: Path) -> None:
     [user] = ask("user", "17850", "--top", "1", "--cache", str(tmp_path / "cache"))
     assert (user["user_id"], user["run_date"], user["run_id"]) == ("17850", "2011-11-29", "night")
     assert [item["title"] for item in user["items"]] == ["item 21034 of b"]
-    [of_another_day] = ask("user", "17850", "--run-date", "2011-11-30", "--without-lease")
+    [of_another_day] = ask("user", "17850", "--run-date", "2011-11-30", "--run-id", "night", "--without-lease")
     assert of_another_day["items"][0]["title"] == "item 21034 of c"
     assert ask("user", "nobody")[0]["items"] is None
     assert ask("similar", "22423")[0]["items"][0]["item_id"] == "85123A"

@@ -45,6 +45,14 @@ class Pointer(Run):
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a run is, or was, to the readers of a channel."""
+
+    channel: str
+    state: Literal["live", "was live", "rolled back"]
+
+
+@dataclass(frozen=True)
 class Move:
     """What became of a wish to make a run live; `why` says in a sentence what was done, or what kept it."""
 
@@ -73,6 +81,20 @@ def channels_of(storage: Storage, surface: str) -> list[str]:
     keys = [item.key for item in storage.list(channels_folder(surface)) if item.key.endswith(".json")]
     current = [CURRENT] if storage.exists(pointer_key(surface)) else []
     return current + [key.removeprefix(channels_folder(surface)).removesuffix(".json") for key in keys]
+
+
+def standings(storage: Storage, surface: str) -> dict[str, Standing]:
+    """The runs that pointers name, by their manifests' keys. Of those that several name, `current`'s word counts."""
+    found: dict[str, Standing] = {}
+    for channel in channels_of(storage, surface):
+        if read := read_pointer(storage, surface, channel):
+            pointer = read[0]
+            found.setdefault(pointer.manifest, Standing(channel, "live"))
+            for run in pointer.history:
+                found.setdefault(run.manifest, Standing(channel, "was live"))
+            for run in pointer.withdrawn:
+                found.setdefault(run.manifest, Standing(channel, "rolled back"))
+    return found
 
 
 def parse_pointer(body: bytes, where: str) -> Pointer:

@@ -10,8 +10,9 @@
                                     --columns user_id,rank,item_id,title
   is everything as it was put?  python -m nightshift.publishing.read verify
 
-It reads the run that is live now, or the one of --run-date, of --run-id, or of both. The store is the configuration's;
-with --store no configuration is needed. Who may read it is what AWS's own environment and files say.
+It reads the run that is live now; of --run-date the one that is live or was so last, of those not rolled back; or the
+one of --run-id, of that date if both are given. `runs` says which is what, and to which channel. The store is the
+configuration's; with --store no configuration is needed. Who may read it is what AWS's own environment and files say.
 
 Lists are JSON, an object a line: {"user_id": "17850", "run_date": "2011-11-30", "items": [...]}; a user that the run
 does not know has "items": null. `users` gives them by shard, not in the order of the file. `all` writes Parquet, CSV or
@@ -39,7 +40,7 @@ import orjson
 
 from nightshift.config import ConfigError, load
 from nightshift.config.settings import Store
-from nightshift.publishing.pointer import read_pointer
+from nightshift.publishing.pointer import standings
 from nightshift.publishing.read.batch import BatchRun, read_run
 from nightshift.publishing.read.export import WRITERS, write
 from nightshift.publishing.read.manifests import manifests_between
@@ -84,7 +85,7 @@ def arguments() -> argparse.ArgumentParser:
     where.add_argument("--surface", help="whose lists (store.surface, else home)")
     where.add_argument("--config", metavar="FILE", help="the configuration (NIGHTSHIFT_CONFIG, else nightshift.yaml)")
     which = argparse.ArgumentParser(add_help=False, parents=[where])
-    which.add_argument("--run-date", type=dt.date.fromisoformat, metavar="DAY", help="not the live run: this day's")
+    which.add_argument("--run-date", type=dt.date.fromisoformat, metavar="DAY", help="this day's that is live or was")
     which.add_argument("--run-id", metavar="ID", help="not the live run: the one that is called so")
     which.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what is downloaded here for the next time")
     which.add_argument("--reader", metavar="NAME", help="who holds the lease (machine and process)")
@@ -115,12 +116,16 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def _runs(storage: Storage, surface: str, first: dt.date | None, last: dt.date | None) -> Iterator[dict[str, Any]]:
-    found = read_pointer(storage, surface)
-    live = found[0].run if found else None
-    withdrawn = set(map(str, found[0].withdrawn)) if found else set()
+    named = standings(storage, surface)
     for manifest in manifests_between(storage, surface, first, last):
-        state = "live" if manifest.run == live else "rolled back" if str(manifest.run) in withdrawn else "published"
-        told = {"run_date": manifest.run_date, "run_id": manifest.run_id, "state": state, **manifest.counts}
+        standing = named.get(manifest.run.manifest)
+        told = {
+            "run_date": manifest.run_date,
+            "run_id": manifest.run_id,
+            "channel": standing.channel if standing else None,
+            "state": standing.state if standing else "published",
+            **manifest.counts,
+        }
         yield {**told, "bytes": sum(f.bytes for f in manifest.files.values()), "created_at": manifest.created_at}
 
 

@@ -30,7 +30,7 @@ from nightshift.config.settings import CURRENT
 from nightshift.publishing.layout import date_of
 from nightshift.publishing.leases import Lease
 from nightshift.publishing.manifest import LISTS, File, Manifest
-from nightshift.publishing.pointer import channels_of, read_pointer
+from nightshift.publishing.pointer import standings
 from nightshift.publishing.read.fetch import fetch, tidy
 from nightshift.publishing.read.manifests import CorruptRunError, find_manifest, list_manifests, parse_manifest
 from nightshift.publishing.read.opened import OpenRun
@@ -132,7 +132,7 @@ def read_run(
     lease: bool = True,
     cache: Path | None = None,
 ) -> Iterator[BatchRun]:
-    """The live run, or the one of a date or an id, held by a lease for as long as the body takes.
+    """The live run, or the one of a date or an id (see `find_manifest`), held by a lease for as long as the body takes.
 
     Args:
         reader: who holds the lease, for people; the machine and the process, unless given. See `leases`.
@@ -179,7 +179,8 @@ def published_before(night: Night, cache: Path) -> list[Path] | None:
         Parquet files, fetched into `cache` where they are not on this machine.
     """
     storage, surface = store_of(night.settings, night.home), night.settings.store.surface
-    aside = _withdrawn(storage, surface) | _of_other_channels(storage, surface)
+    named = standings(storage, surface).items()
+    aside = {key for key, standing in named if standing.channel != CURRENT or standing.state == "rolled back"}
     keys = [item.key for item in list_manifests(storage, surface) if item.key not in aside]
     earlier = [key for key in keys if date_of(key) < night.run_date]
     if not earlier:
@@ -187,21 +188,6 @@ def published_before(night: Night, cache: Path) -> list[Path] | None:
     latest = max(earlier, key=date_of)  # of one date, the first: the latest published
     manifest = parse_manifest(storage, latest)
     return [fetch(storage, manifest, file, cache) for file in manifest.files_in(LISTS)]
-
-
-def _withdrawn(storage: Storage, surface: str) -> set[str]:
-    found = read_pointer(storage, surface)
-    return {run.manifest for run in found[0].withdrawn} if found else set()
-
-
-def _of_other_channels(storage: Storage, surface: str) -> set[str]:
-    """The manifests that other channels' pointers name, and `current` never did."""
-    named: dict[bool, set[str]] = {True: set(), False: set()}
-    for channel in channels_of(storage, surface):
-        if found := read_pointer(storage, surface, channel):
-            runs = (found[0].run, *found[0].history, *found[0].withdrawn)
-            named[channel == CURRENT] |= {run.manifest for run in runs}
-    return named[False] - named[True]
 
 
 def _batches_of(path: Path, columns: Sequence[str] | None, top: int | None, rows: int) -> Iterator[pa.RecordBatch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
@@ -34,7 +34,8 @@ def live_manifest(storage: Storage, surface: str, channel: str = CURRENT) -> Man
 def find_manifest(
     storage: Storage, surface: str, run_date: dt.date | None = None, run_id: str | None = None
 ) -> Manifest:
-    """The manifest of the live run; or of the run of this date, or with this id, that was published last.
+    """The manifest of the live run; or of the run with this id, of this date if given, that was published last; or,
+    of this date alone, of the run that is live or was so last, and was not rolled back.
 
     Raises:
         StoreError: there is none; the message names those there are.
@@ -44,12 +45,28 @@ def find_manifest(
             return live
         raise StoreError(f"nothing is published for {surface} at {storage.address}")
     keys = [item.key for item in list_manifests(storage, surface)]
-    for key in keys:
-        if run_date in (None, date_of(key)) and run_id in (None, key.split("/")[-2]):
-            return parse_manifest(storage, key)
+    fits = [key for key in keys if run_date in (None, date_of(key)) and run_id in (None, key.split("/")[-2])]
+    if fits and run_date and run_id is None:
+        return _live_of_date(storage, surface, run_date, fits)
+    if fits:
+        return parse_manifest(storage, fits[0])
     there = ", ".join("/".join(key.split("/")[-3:-1]) for key in keys[:20]) or "none"
     asked = "/".join(str(part) for part in (run_date, run_id) if part)
     raise StoreError(f"no run {asked} is published for {surface} at {storage.address}; there are: {there}")
+
+
+def _live_of_date(storage: Storage, surface: str, run_date: dt.date, keys: Sequence[str]) -> Manifest:
+    """Of the date's manifests the one that readers of the live run were to read last."""
+    found = read_pointer(storage, surface)
+    line = (found[0].run, *found[0].history) if found else ()
+    for run in line:
+        if run.run_date == run_date and storage.exists(run.manifest):
+            return read_manifest(storage, run)
+    there = ", ".join(key.split("/")[-2] for key in keys)
+    raise StoreError(
+        f"no run of {run_date} is live for {surface}, or was and has not been rolled back: those published are of an "
+        f"experiment, rolled back, or beside a newer one; ask for one of them by --run-id: {there}"
+    )
 
 
 def manifests_between(
