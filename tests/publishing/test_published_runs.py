@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -94,6 +95,43 @@ def test_publishing_again_changes_nothing(storage: Storage) -> None:
     before = storage.list("home/")
     assert publish(storage, day(30), "first") == manifest
     assert storage.list("home/") == before
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
+    "missing": lambda _: None,
+    "truncated": lambda body: body[:-100],
+    "flipped": lambda body: body[:-1] + bytes([body[-1] ^ 1]),
+}
+
+
+def damage(storage: Storage, key: str, how: str) -> None:
+    body = DAMAGE[how](storage.read(key).body)
+    storage.delete(key) if body is None else storage.write(key, body)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["parts/part-00001.lmdb", "items/part-00000.lmdb", "lists/part-00000.parquet"])
+def test_publishing_again_sends_what_is_missing_or_damaged(
+    storage: Storage, tmp_path: Path, name: str, how: str
+) -> None:
+    manifest = publish(storage, day(30), "first")
+    damaged = manifest.folder + manifest.files[name].path
+    others = [item for item in storage.list(manifest.folder) if item.key != damaged]
+    damage(storage, damaged, how)
+    assert publish(storage, day(30), "first") == manifest
+    assert [item for item in storage.list(manifest.folder) if item.key != damaged] == others
+    storage.download(damaged, tmp_path / "file")
+    assert hashlib.sha256((tmp_path / "file").read_bytes()).hexdigest() == manifest.files[name].sha256
+
+
+def test_lists_in_other_shards_are_published_beside_a_run_that_is_damaged_and_only_then(storage: Storage) -> None:
+    manifest = publish(storage, day(30), "first", shards=2)
+    make_live(storage, "home", manifest.run, NOW)
+    assert publish(storage, day(30), "first", shards=3) == manifest
+    damage(storage, manifest.folder + manifest.files["parts/part-00001.lmdb"].path, "flipped")
+    beside = publish(storage, day(30), "first", shards=3)
+    assert (beside.run_id, len(beside.user_shards)) == (f"first.{manifest.content_hash[:8]}", 3)
+    assert make_live(storage, "home", beside.run, NOW).moved
 
 
 def test_the_same_lists_of_an_earlier_release_are_published_beside_and_go_live(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ def test_a_damaged_run_is_refused_counted_and_served_once_it_is_whole(
     assert count(follower, "refused") == 1, "it waits before it downloads the same again"
     storage.write(key, whole)
     monkeypatch.setattr(following.time, "monotonic", lambda: float("inf"))
+    follower.look()
+    assert (served(follower), follower.refusal) == ("2011-11-30/night", None)
+
+
+def test_a_run_that_was_refused_is_served_once_it_is_published_again(
+    storage: Storage, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = publish(storage, day(30), "night")
+    make_live(storage, "home", manifest.run, NOW)
+    storage.write(manifest.folder + manifest.shards[0].path, b"half")
+    follower.look()
+    assert served(follower) is None
+    assert not publish_live(storage, day(30), "night").moved
+    later = time.monotonic() + following.LONGEST_WAIT
+    monkeypatch.setattr(following.time, "monotonic", lambda: later)
     follower.look()
     assert (served(follower), follower.refusal) == ("2011-11-30/night", None)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from nightshift.publishing.build import build
 from nightshift.publishing.layout import MANIFEST, PRUNED, run_folder
 from nightshift.publishing.lists import Lists
 from nightshift.publishing.manifest import FORMAT, File, Manifest, Model
+from nightshift.publishing.read.fetch import fetch
 from nightshift.publishing.read.manifests import CorruptRunError, parse_manifest
 from nightshift.publishing.storage import ConflictError, NotThereError, Storage, StoreError, sha256_of
 
@@ -56,10 +58,12 @@ def publish_run(
     now: dt.datetime,
     work: Path,
 ) -> Manifest:
-    """Write the run and return its manifest; where the same lists are published under this id, change nothing.
+    """Write the run and return its manifest; where the same lists are published under this id, send what has gone
+    missing of it or was damaged, and change nothing else.
 
-    Where other lists are published under this id, as of a night before its day's events were corrected, these get an id
-    of their own beside it: `<run id>.<first 8 digits of their content hash>`.
+    Where other lists are published under this id, as of a night before its day's events were corrected, or the same in
+    other files that are damaged, these get an id of their own beside it: `<run id>.<first 8 digits of their content
+    hash>`.
 
     Args:
         shards, item_shards: files that the records of users, and all others, are spread over.
@@ -76,6 +80,8 @@ def publish_run(
             folder = run_folder(surface, run_date, name)
             try:
                 published = _published(storage, folder)
+                if published and _is_of(published, content):
+                    _mend(storage, published, built.files, work)
             except CorruptRunError as error:
                 log.warning("%s; these lists are of %s", error, own_id)
                 continue
@@ -98,11 +104,11 @@ def publish_run(
                 )
                 published = _announce(storage, manifest)
             elif _is_of(published, content):
-                log.info("%s is published already with these lists", published.run)
+                log.info("%s is published already with these lists, and is whole", published.run)
             if _is_of(published, content):
                 return published
             log.warning("%s is published with other lists, and stays; these are of %s", published.run, own_id)
-        raise StoreError(f"{own_id} is published with other lists, or being removed: give another --run-id")
+        raise StoreError(f"{own_id} is published with other lists, damaged, or being removed: give another --run-id")
 
 
 def upload_all(storage: Storage, folder: str, files: Mapping[str, Path]) -> dict[str, File]:
@@ -119,6 +125,25 @@ def upload(storage: Storage, folder: str, name: str, path: Path) -> File:
     file = File(path=f"{stem}-{sha256[:12]}.{suffix}", sha256=sha256, bytes=path.stat().st_size)
     storage.upload(path, folder + file.path, sha256)
     return file
+
+
+def _mend(storage: Storage, manifest: Manifest, files: Mapping[str, Path], work: Path) -> None:
+    """Look at every file of a published run, and send those that are missing or damaged again, as far as it has these.
+
+    Raises:
+        CorruptRunError: one is missing or damaged, and is none of these: the run has another number of shards.
+    """
+
+    def mend(name: str) -> None:
+        file, path = manifest.files[name], files.get(name)
+        if path and sha256_of(path) == file.sha256:
+            storage.upload(path, manifest.folder + file.path, file.sha256)
+        else:
+            with tempfile.TemporaryDirectory(dir=work) as anew:
+                fetch(storage, manifest, file, Path(anew))
+
+    with ThreadPoolExecutor(storage.transfers, "mend") as pool:
+        list(pool.map(mend, manifest.files))
 
 
 def _published(storage: Storage, folder: str) -> Manifest | None:
