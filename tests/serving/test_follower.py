@@ -15,6 +15,7 @@ from nightshift.erasure.people import People
 from nightshift.erasure.published import replace_runs
 from nightshift.publishing.manifest import Manifest, Run
 from nightshift.publishing.pointer import Pointer, make_live
+from nightshift.publishing.read import read_manifest
 from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, StoreError
 from nightshift.serving.following import channel as following
@@ -110,15 +111,57 @@ def test_a_run_that_was_refused_is_served_once_it_is_published_again(
 
 
 def test_a_pointer_that_moves_on_from_a_damaged_run_is_followed_at_once(storage: Storage, follower: Follower) -> None:
-    publish_live(storage, day(29), "night", mark="a")
     manifest = publish(storage, day(30), "night", mark="b")
     make_live(storage, "home", manifest.run, NOW)
     storage.delete(manifest.run.manifest)
     follower.look()
     assert served(follower) is None
-    roll_back(storage, "home", None, NOW)
+    publish(storage, day(29), "night", mark="a")
+    roll_back(storage, "home", "2011-11-29", NOW)
     follower.look()
     assert (served(follower), follower.refusal) == ("2011-11-29/night", None)
+
+
+def test_a_start_with_a_damaged_live_run_serves_the_latest_whole_one_before_and_the_live_one_once_it_can(
+    storage: Storage, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = {}
+    for number, mark in ((27, "a"), (28, "b"), (29, "c"), (30, "d")):
+        run = publish_live(storage, day(number), "night", mark=mark).live
+        manifest = read_manifest(storage, run)
+        if number >= 29:
+            key = manifest.folder + manifest.shards[0].path
+            bodies[key] = storage.read(key).body
+            storage.delete(key)
+    follower.look()
+    assert follower.live
+    assert (served(follower), follower.live.stale) == ("2011-11-28/night", following.REFUSED)
+    assert manifest.shards[0].path in (follower.refusal or "")
+    assert [kept.run_date for kept in KeptRuns(follower.cache, "current")] == [day(28)]
+    for key, body in bodies.items():
+        storage.write(key, body)
+    monkeypatch.setattr(following.time, "monotonic", lambda: float("inf"))
+    follower.look()
+    assert (served(follower), follower.live.stale, follower.refusal) == ("2011-11-30/night", None, None)
+
+
+def test_a_store_that_goes_away_is_not_asked_for_every_run_before(
+    storage: Storage, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (27, 28, 29, 30):
+        publish_live(storage, day(number), "night")
+    read, asked = storage.read, []
+
+    def pointer_only(key: str) -> Any:
+        asked.append(key)
+        if key.endswith("manifest.json"):
+            raise StoreError("no route to host")
+        return read(key)
+
+    monkeypatch.setattr(storage, "read", pointer_only)
+    follower.look()
+    assert served(follower) is None
+    assert [key.split("/")[-3] for key in asked[1:]] == ["2011-11-30", "2011-11-29"]
 
 
 def test_a_store_that_cannot_be_reached_changes_nothing(

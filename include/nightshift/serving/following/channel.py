@@ -19,7 +19,7 @@ from nightshift.config.settings import CURRENT
 from nightshift.publishing.layout import pointer_key
 from nightshift.publishing.manifest import File, Manifest, Run
 from nightshift.publishing.pointer import parse_pointer
-from nightshift.publishing.read import OpenRun, cached, open_run, read_manifest
+from nightshift.publishing.read import CorruptRunError, OpenRun, cached, open_run, read_manifest
 from nightshift.publishing.storage import NotThereError, Storage, Stored, StoreError
 from nightshift.serving.following.ahead import Ahead
 from nightshift.serving.following.kept import KeptRuns, OnThisMachine
@@ -148,12 +148,18 @@ class Channel:
             return self._now(None)
         if pointer.etag == self._failed and time.monotonic() < self._retry_at:
             return
+        history: tuple[Run, ...] = ()
         try:
             named = parse_pointer(pointer.body, self._key)
-            if not self._serve(named.run, named.history, pointer.etag):
+            history = named.history
+            if not self._serve(named.run, history, pointer.etag):
                 return
         except (StoreError, OSError) as error:
             self._refuse(pointer.etag, error)
+            if self.live is None:
+                self._serve_what_is_here()
+            if self.live is None:
+                self._serve_one_before(history)
         else:
             self._seen, self._failed, self._failures, self.refusal = pointer.etag, None, 0, None
 
@@ -289,6 +295,25 @@ class Channel:
                 self._passed_over.add(str(error))
             else:
                 log.warning("serving %s as kept here: %s", manifest.run, self.trouble or self.refusal or GONE)
+                return
+
+    def _serve_one_before(self, history: tuple[Run, ...]) -> None:
+        """Serve the run of these, the latest first, that the store has whole."""
+        for run in history:
+            try:
+                manifest = self._ask(lambda: read_manifest(self.storage, run))  # noqa: B023
+                self._kept.expect(manifest)
+                self.live = self._opened(self.storage, manifest, REFUSED)
+            except CorruptRunError as error:
+                log.warning("%s: not served instead: %s", self._key, error)
+            except (StoreError, OSError) as error:
+                log.warning("%s: no run before can be read: %s", self._key, error)
+                return
+            else:
+                self._hold_beside(self.live)
+                self._kept.keep(manifest, history)
+                self.metrics.happened(self.surface, "opened")
+                log.warning("serving %s of %s instead, which was live before", run, self._key)
                 return
 
 
