@@ -5,20 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nightshift.erasure import landed, tables
+from nightshift.erasure import landed, leftovers, tables
 from nightshift.erasure.erase import look
 from nightshift.erasure.leftovers import erase_leftovers, is_model
 from nightshift.erasure.parquet import conformed
 from nightshift.erasure.people import People
+from nightshift.erasure.proof import Proof, search_file
 from nightshift.erasure.published import remove_old, remove_unnamed, replace_runs, unnamed
 from nightshift.erasure.tables import declared, stage_without
 from nightshift.features.lineage import State, load_lineage, record
@@ -228,9 +231,53 @@ def test_the_warm_engine_is_stopped_before_the_proof(tmp_path: Path, monkeypatch
 
 
 def _nothing() -> object:
-    from nightshift.erasure.proof import Proof
-
     return Proof(looked_at=1)
+
+
+def test_a_look_before_leaves_a_database_that_can_still_be_erased_from(tmp_path: Path) -> None:
+    """Opened for reading only, SQLite leaves its side files; whoever opens it next and may write removes them."""
+    at = place(tmp_path)
+    plant(at, ANNA)
+    file = at.home / "airflow" / "airflow.db"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE xcom (value TEXT)")
+        database.execute("INSERT INTO xcom VALUES (?)", (f'{{"customers": ["{ANNA}"]}}',))
+        database.commit()
+    assert look(at, PEOPLE).found["airflow"] == 1
+    assert {path.name for path in file.parent.iterdir()} == {"airflow.db", "airflow.db-shm", "airflow.db-wal"}
+    assert erased(at, ANNA).proof.clean
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT value FROM xcom").fetchall() == [('{"customers": []}',)]
+
+
+def test_what_is_still_only_in_a_databases_log_goes_too(tmp_path: Path) -> None:
+    """As while a server has it open."""
+    at = place(tmp_path)
+    plant(at, ANNA)
+    file = at.home / "airflow" / "airflow.db"
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE log (said TEXT)")
+        database.execute("INSERT INTO log VALUES (?)", (f"customer {ANNA} is short",))
+        database.commit()
+        assert look(at, PEOPLE).found["airflow"] == 1
+        assert erased(at, ANNA).proof.clean
+        assert database.execute("SELECT said FROM log").fetchall() == [("customer [erased] is short",)]
+        assert not any(ANNA.encode() in path.read_bytes() for path in file.parent.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.log", "a.json", "a.log.gz", "a.parquet", "a.lmdb", "nights/2011-11-28.html"])
+def test_a_file_that_is_gone_by_the_time_it_is_looked_at_holds_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(leftovers, "files_of", lambda home: iter([home / name]))
+    assert erase_leftovers(tmp_path, PEOPLE) == {}
+    found = Proof()
+    search_file(tmp_path, tmp_path / name, PEOPLE, found)
+    assert found.found == {}
 
 
 # the store

@@ -40,12 +40,22 @@ SQLITE, LMDB = b"SQLite format 3\0", b"\xde\xc0\xef\xbe"  # how such files begin
 
 
 def files_of(home: Path) -> Iterator[Path]:
-    """Every file of the home that is in no folder of its own way."""
+    """Every file of the home that is in no folder of its own way, and that is looked at by itself."""
     for top in sorted(home.glob("*")):
         if top.is_file():
-            yield top
+            found = [top]
         elif top.name not in APART:
-            yield from sorted(file for file in top.rglob("*") if file.is_file() and not file.is_symlink())
+            found = sorted(file for file in top.rglob("*") if file.is_file() and not file.is_symlink())
+        else:
+            continue
+        yield from (file for file in found if not is_beside_a_database(file))
+
+
+def is_beside_a_database(file: Path) -> bool:
+    """Whether it is SQLite's `-wal` or `-shm`, which come and go with who has the database open, and are read by it."""
+    name, _, kind = file.name.rpartition("-")
+    database = file.with_name(name or file.name)
+    return kind in {"wal", "shm"} and database.is_file() and is_database(database)
 
 
 def is_model(home: Path, file: Path) -> bool:
@@ -61,8 +71,12 @@ def erase_leftovers(home: Path, people: People) -> Counter[str]:
     for file in files_of(home):
         if is_model(home, file):
             continue
-        if _way(file)(file, people):
-            found[place(home, file)] += 1
+        try:
+            if _way(file)(file, people):
+                found[place(home, file)] += 1
+        except FileNotFoundError:
+            if file.exists():
+                raise  # or somebody has removed it since it was listed
     return found
 
 
@@ -195,7 +209,9 @@ def _database(file: Path, people: People) -> bool:
     Raises:
         StepError: somebody keeps it locked, or it is damaged.
     """
-    pages = b"".join(part.read_bytes() for part in (file, file.with_name(file.name + "-wal")) if part.is_file())
+    pages = file.read_bytes()
+    with contextlib.suppress(FileNotFoundError):
+        pages += file.with_name(file.name + "-wal").read_bytes()
     try:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
             changed = _without_people(database, people)

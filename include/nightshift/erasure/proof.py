@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 import zipfile
 import zlib
 from collections import Counter
@@ -109,7 +110,8 @@ def search_table(file: Path, where: str, people: People, proof: Proof) -> None:
     try:
         proof.add(where, count_in(file, people))
     except (pa.ArrowInvalid, OSError):
-        proof.add(f"{where}, unreadable", 1)
+        if file.exists():
+            proof.add(f"{where}, unreadable", 1)
 
 
 def search_published(storage: Storage, people: People, proof: Proof, work: Path) -> None:
@@ -128,7 +130,8 @@ def search_published(storage: Storage, people: People, proof: Proof, work: Path)
 
 
 def search_file(home: Path, file: Path, people: People, proof: Proof) -> None:
-    """Any other file: JSON by its strings, a packed one by what is in it, the rest by words."""
+    """Any other file: JSON by its strings, a packed one by what is in it, the rest by words. One that is gone by now
+    holds nobody."""
     where = place(home, file)
     if is_table(file):
         search_table(file, where, people, proof)
@@ -146,8 +149,9 @@ def search_file(home: Path, file: Path, people: People, proof: Proof) -> None:
                 if is_model(home, file) or Path(name).suffix in OF_NUMBERS:
                     count = _of_model(content, people)
                 proof.add(where, count)
-    except (lmdb.Error, EOFError, zlib.error, gzip.BadGzipFile):
-        proof.add(f"{where}, unreadable", 1)
+    except (FileNotFoundError, sqlite3.Error, lmdb.Error, EOFError, zlib.error, gzip.BadGzipFile):
+        if file.exists():
+            proof.add(f"{where}, unreadable", 1)
 
 
 def _in_record(pair: Pair, people: People) -> Count:
