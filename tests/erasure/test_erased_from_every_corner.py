@@ -327,11 +327,27 @@ def test_a_run_that_was_put_away_to_be_pruned_goes_too(storage: Storage) -> None
     assert storage.list(put_away[0]) == []
 
 
+def test_a_look_counts_a_damaged_run_and_an_erasure_tells_that_it_removed_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at = place(tmp_path)
+    plant(at, ANNA)
+    old = publish(at.storage, day(1), "night")
+    publish_live(at.storage, day(2), "night")
+    at.storage.write(old.folder + old.shards[0].path, b"cut off")
+    assert look(at, PEOPLE).found["published, unreadable"] == 1
+    done = erased(at, ANNA)
+    assert done.proof.clean
+    assert done.removed["published runs, damaged"] == 1
+    assert "home/runs/2011-11-01/night/ is removed: it cannot be read whole" in caplog.text
+    assert at.storage.list(old.folder) == []
+
+
 def test_a_run_that_is_replaced_again_and_again_keeps_a_short_name(storage: Storage, tmp_path: Path) -> None:
     publish_live(storage, day(1), "night")
     publish(storage, day(1), "night.erased", mark="b")  # somebody's own name
     for number, user in enumerate(USERS[:3]):
-        remove_old(storage, replace_runs(storage, People.of([user]), f"erased-{number:08}", NOW, tmp_path))
+        remove_old(storage, replace_runs(storage, People.of([user]), f"erased-{number:08}", NOW, tmp_path)[0])
     ids = sorted(item.key.split("/")[3] for item in storage.list("home/runs/") if item.key.endswith("manifest.json"))
     assert [len(name) for name in ids] == [
         len("night.erased-00000002-12345678"),

@@ -207,10 +207,10 @@ def test_after_two_erasures_the_run_that_took_the_place_last_is_read(
     night: Night, tmp_path: Path, requests: tuple[str, str]
 ) -> None:
     storage, now = store_of(night.settings, night.home), dt.datetime(2011, 12, 1, tzinfo=dt.UTC)
-    (first,) = replace_runs(storage, People.of([ANNA]), requests[0], now, tmp_path)
+    (first,), _ = replace_runs(storage, People.of([ANNA]), requests[0], now, tmp_path)
     remove_old(storage, [first])
     os.utime(night.home / "published" / first.new.run.manifest, (now.timestamp(), now.timestamp()))
-    (second,) = replace_runs(storage, People.of([USERS[0]]), requests[1], now, tmp_path)
+    (second,), _ = replace_runs(storage, People.of([USERS[0]]), requests[1], now, tmp_path)
     for removed in ([], [second]):  # as while the second is under way, and when it is done
         remove_old(storage, removed)
         read = Shown(storage, tmp_path / "runs")

@@ -248,7 +248,7 @@ def test_a_run_that_somebody_was_erased_from_is_not_kept_either(
         publish_live(storage, day(number), "night", mark=mark)
         follower.look()
     before = {path.name for path in follower.cache.glob("*.lmdb")}
-    replaced = replace_runs(storage, People.of([USERS[0]]), "erased-1", NOW, tmp_path)
+    replaced, _ = replace_runs(storage, People.of([USERS[0]]), "erased-1", NOW, tmp_path)
     follower.look()
     live = next(each.new for each in replaced if each.old.run_date == day(30))
     assert [manifest.run for manifest in KeptRuns(follower.cache, "current")] == [live.run]

@@ -95,7 +95,7 @@ def test_few_are_open_at_a_time_and_few_lie_on_this_disk(storage: Storage, tmp_p
 def test_a_run_that_went_with_somebody_who_was_erased_is_not_read_from_memory(storage: Storage, tmp_path: Path) -> None:
     client = make_client(publish_nights(storage), tmp_path / "cache", past=True)
     assert [of_run(client, number)["degraded"] for number in (28, 29)] == [None, None]
-    replaced = replace_runs(storage, People.of(["17850"]), "erased-1", NOW, tmp_path)
+    replaced, _ = replace_runs(storage, People.of(["17850"]), "erased-1", NOW, tmp_path)
     remove_old(storage, replaced)
     for number in (28, 29):
         assert client.get(f"{OWN}?run=2011-11-{number}/night").status == 404

@@ -92,7 +92,7 @@ def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECO
     Every step can be done again: one that was killed is finished by the next call. The record is written last.
 
     Raises:
-        StepError: a night is at work, or a pointer cannot be moved.
+        StepError: a night is at work, a live run is damaged, or a pointer cannot be moved.
     """
     with alone(at.home, "erase"):
         refuse_while_at_work(at.lake)
@@ -103,9 +103,10 @@ def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECO
         done.removed["lake, unfinished"] = sweep_unfinished(at.lake)
         refused = _refused(at, people)
         with at.scratch() as work:
-            replaced = replace_runs(at.storage, people, done.request, now, work)
+            replaced, damaged = replace_runs(at.storage, people, done.request, now, work)
         moved_at = time.monotonic()
         done.removed["published runs"] = len(replaced)
+        done.removed["published runs, damaged"] = len(damaged)
         _erase_lake(at, people, refused, done)
         done.removed.update(erase_leftovers(at.home, people))
         if replaced:

@@ -35,7 +35,7 @@ from nightshift.erasure.published import pairs_of, surfaces_of, unnamed, users_i
 from nightshift.erasure.tables import LOG, folders_of, log_entries, statistics_hold, tables_of
 from nightshift.erasure.texts import Count, counted, counted_in
 from nightshift.lake import Lake
-from nightshift.publishing.read import list_manifests, parse_manifest
+from nightshift.publishing.read import CorruptRunError, list_manifests, parse_manifest
 from nightshift.publishing.records import keys_of
 from nightshift.publishing.shards import Pair, open_shard
 from nightshift.publishing.storage import Storage
@@ -118,11 +118,14 @@ def search_published(storage: Storage, people: People, proof: Proof, work: Path)
     """Every run of every surface: records by key and by content, lists by row; and every file beside them."""
     for surface in surfaces_of(storage):
         for item in list_manifests(storage, surface):
-            manifest = parse_manifest(storage, item.key)
-            proof.add("published", users_in(storage, manifest, people, work))
-            for pair in pairs_of(storage, manifest, work):
-                if (count := _in_record(pair, people)) != Count():
-                    proof.add("published", count)
+            try:
+                manifest = parse_manifest(storage, item.key)
+                proof.add("published", users_in(storage, manifest, people, work))
+                for pair in pairs_of(storage, manifest, work):
+                    if (count := _in_record(pair, people)) != Count():
+                        proof.add("published", count)
+            except CorruptRunError:
+                proof.add("published, unreadable", 1)
     proof.add("published without a manifest", len(unnamed(storage)))
     for item in storage.list(""):
         if item.key.endswith(".json"):

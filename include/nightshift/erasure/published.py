@@ -2,6 +2,7 @@
 
 First every run is published again without them, under an id of its own; then the pointer names the new ones in the
 place of the old, live, past and withdrawn alike, in one move; only `remove_old`, later, deletes what no pointer names.
+A run that cannot be read whole cannot be published without them: no pointer names it any more, and it goes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from nightshift.config.settings import CURRENT
 from nightshift.erasure.people import People
 from nightshift.publishing import records
-from nightshift.publishing.layout import MANIFEST, run_folder, runs_folder
+from nightshift.publishing.layout import MANIFEST, run_folder, run_folder_of, runs_folder
 from nightshift.publishing.manifest import LISTS, Manifest, Run
 from nightshift.publishing.pointer import ATTEMPTS, Pointer, channels_of, put_pointer, read_pointer
 from nightshift.publishing.publish import upload_all
-from nightshift.publishing.read import fetch, list_manifests, parse_manifest, tidy
+from nightshift.publishing.read import (
+    CorruptRunError,
+    LaterFormatError,
+    fetch,
+    list_manifests,
+    parse_manifest,
+    tidy,
+)
 from nightshift.publishing.shards import Pair, content_hash, open_shard, room_for, write_ordered
 from nightshift.publishing.storage import ConflictError, Storage, StoreError
 
@@ -43,18 +52,40 @@ class Replaced:
     new: Manifest
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """A run that cannot be read whole, by its folder, and why."""
+
+    surface: str
+    folder: str
+    why: str
+
+
 def surfaces_of(storage: Storage) -> list[str]:
     """Every surface that has anything in the store."""
     return sorted({item.key.split("/", 1)[0] for item in storage.list("") if "/" in item.key})
 
 
-def holding(storage: Storage, people: People, work: Path) -> Iterator[tuple[str, Manifest]]:
-    """The published runs that hold these people, with their surfaces."""
+def holding(storage: Storage, people: People, work: Path) -> tuple[list[tuple[str, Manifest]], list[Damaged]]:
+    """The published runs that hold these people, with their surfaces; and those of which nobody can make another.
+
+    Raises:
+        LaterFormatError: a later release has published one.
+    """
+    theirs, damaged = [], []
     for surface in surfaces_of(storage):
         for item in list_manifests(storage, surface):
-            manifest = parse_manifest(storage, item.key)
-            if users_in(storage, manifest, people, work):
-                yield surface, manifest
+            try:
+                manifest = parse_manifest(storage, item.key)
+                if users_in(storage, manifest, people, work):
+                    for file in manifest.files.values():
+                        fetch(storage, manifest, file, work)
+                    theirs.append((surface, manifest))
+            except LaterFormatError:
+                raise
+            except CorruptRunError as error:
+                damaged.append(Damaged(surface, run_folder_of(item.key), str(error)))
+    return theirs, damaged
 
 
 def users_in(storage: Storage, manifest: Manifest, people: People, work: Path) -> int:
@@ -69,25 +100,32 @@ def users_in(storage: Storage, manifest: Manifest, people: People, work: Path) -
     return found
 
 
-def replace_runs(storage: Storage, people: People, request: str, now: dt.datetime, work: Path) -> list[Replaced]:
-    """Publish each run that holds these people again without them, and let the pointers name the new ones."""
+def replace_runs(
+    storage: Storage, people: People, request: str, now: dt.datetime, work: Path
+) -> tuple[list[Replaced], list[Damaged]]:
+    """Publish each run that holds these people again without them, and let the pointers name the new ones.
+
+    Returns what was replaced, and the runs that could not be read whole, which are gone.
+
+    Raises:
+        StoreError: one of those is live; nothing is changed.
+    """
+    theirs, damaged = holding(storage, people, work)
+    _remove_damaged(storage, damaged, now)
     replaced = []
-    oldest_first = sorted(holding(storage, people, work), key=lambda found: found[1].created_at)
-    for surface, old in oldest_first:
+    for surface, old in sorted(theirs, key=lambda found: found[1].created_at):
         replaced.append(Replaced(surface, old, _published_without(storage, old, people, request, work)))
         log.info("%s: %s is published without them as %s", surface, old.run, replaced[-1].new.run)
     for surface in sorted({each.surface for each in replaced}):
-        new = {each.old.run: each.new.run for each in replaced if each.surface == surface}
-        for channel in channels_of(storage, surface):
-            _point(storage, surface, channel, new, now)
-    return replaced
+        new = {each.old.run.manifest: each.new.run for each in replaced if each.surface == surface}
+        _point(storage, surface, new, now)
+    return replaced, damaged
 
 
-def remove_old(storage: Storage, replaced: list[Replaced]) -> None:
-    """Delete the runs whose place was taken; the manifest first, so that no reader finds half a run."""
+def remove_old(storage: Storage, replaced: Sequence[Replaced]) -> None:
+    """Delete the runs whose place was taken."""
     for each in replaced:
-        storage.delete(each.old.folder + MANIFEST)
-        storage.delete_all(each.old.folder)
+        _remove(storage, each.old.folder)
 
 
 def unnamed(storage: Storage) -> list[str]:
@@ -97,7 +135,11 @@ def unnamed(storage: Storage) -> list[str]:
     for surface in surfaces_of(storage):
         named: set[str] = set()
         for item in list_manifests(storage, surface):
-            manifest = parse_manifest(storage, item.key)
+            try:
+                manifest = parse_manifest(storage, item.key)
+            except CorruptRunError:  # what it names nobody knows
+                named |= {beside.key for beside in storage.list(run_folder_of(item.key))}
+                continue
             named |= {item.key, *(manifest.folder + file.path for file in manifest.files.values())}
         found += [item.key for item in storage.list(runs_folder(surface)) if item.key not in named]
     return found
@@ -172,21 +214,65 @@ def _rows_without(source: Path, target: Path, people: People) -> int:
     return gone
 
 
-def _point(storage: Storage, surface: str, channel: str, new: dict[Run, Run], now: dt.datetime) -> None:
-    """Let the channel's pointer name the new runs wherever it names old ones."""
+def _remove_damaged(storage: Storage, damaged: Sequence[Damaged], now: dt.datetime) -> None:
+    """Take them out of the pointers, then delete them; before anything is published, as under the id of one of them."""
+    for each in damaged:
+        _refuse_if_live(storage, each)
+    for surface in sorted({each.surface for each in damaged}):
+        _point(storage, surface, {each.folder + MANIFEST: None for each in damaged if each.surface == surface}, now)
+    for each in damaged:
+        log.warning("%s is removed: it cannot be read whole, nor be published without them: %s", each.folder, each.why)
+        _remove(storage, each.folder)
+
+
+def _refuse_if_live(storage: Storage, damaged: Damaged) -> None:
+    for channel in channels_of(storage, damaged.surface):
+        found = read_pointer(storage, damaged.surface, channel)
+        if found and found[0].manifest == damaged.folder + MANIFEST:
+            run, by_channel = found[0].run, "" if channel == CURRENT else f"_channels --channel {channel}"
+            raise StoreError(
+                f"{run} is live for {damaged.surface}, channel {channel}, and cannot be read whole ({damaged.why}): "
+                f"publish its night again under another id (`python -m jobs.publish{by_channel} --run-date "
+                f"{run.run_date} --run-id again`), or go back (`python -m jobs.rollback --surface {damaged.surface} "
+                f"--channel {channel}`)"
+            )
+
+
+def _remove(storage: Storage, folder: str) -> None:
+    """Delete a run; the manifest first, so that no reader finds half of it."""
+    storage.delete(folder + MANIFEST)
+    storage.delete_all(folder)
+
+
+def _point(storage: Storage, surface: str, new: Mapping[str, Run | None], now: dt.datetime) -> None:
+    """Let the surface's pointers name the new runs wherever they name old ones, and none where there is none.
+
+    Args:
+        new: by the old run's manifest.
+    """
+    for channel in channels_of(storage, surface):
+        _point_channel(storage, surface, channel, new, now)
+
+
+def _point_channel(
+    storage: Storage, surface: str, channel: str, new: Mapping[str, Run | None], now: dt.datetime
+) -> None:
+    def named(runs: Sequence[Run]) -> tuple[Run, ...]:
+        return tuple(run for old in runs if (run := new.get(old.manifest, old)))
+
     for _ in range(ATTEMPTS):
         found = read_pointer(storage, surface, channel)
         if found is None:
             return
         pointer, etag = found
         moved = Pointer(
-            **(new.get(pointer.run, pointer.run).model_dump()),
+            **(new.get(pointer.manifest) or pointer.run).model_dump(),
             surface=surface,
             channel=channel,
             moved_at=now,
             moved_by=pointer.moved_by,
-            history=tuple(new.get(run, run) for run in pointer.history),
-            withdrawn=tuple(new.get(run, run) for run in pointer.withdrawn),
+            history=named(pointer.history),
+            withdrawn=named(pointer.withdrawn),
         )
         try:
             put_pointer(storage, moved, etag)

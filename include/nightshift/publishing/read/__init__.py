@@ -11,6 +11,7 @@ from nightshift.publishing.read.batch import BatchRun, published_before, read_ru
 from nightshift.publishing.read.fetch import cached, fetch, tidy, was_fetched
 from nightshift.publishing.read.manifests import (
     CorruptRunError,
+    LaterFormatError,
     find_manifest,
     list_manifests,
     live_manifest,
@@ -24,6 +25,7 @@ from nightshift.publishing.read.opened import OpenRun, open_run
 __all__ = [
     "BatchRun",
     "CorruptRunError",
+    "LaterFormatError",
     "OpenRun",
     "cached",
     "fetch",

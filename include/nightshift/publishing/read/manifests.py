@@ -18,6 +18,10 @@ class CorruptRunError(StoreError):
     """A run is not what its manifest says. It must not be served."""
 
 
+class LaterFormatError(CorruptRunError):
+    """A run that a later release published, and can read."""
+
+
 def live_manifest(storage: Storage, surface: str, channel: str = CURRENT) -> Manifest | None:
     """The manifest of the run that the channel's readers are to read now; None before the first publish."""
     found = read_pointer(storage, surface, channel)
@@ -98,14 +102,14 @@ def read_manifest(storage: Storage, run: Run) -> Manifest:
 
 
 def parse_manifest(storage: Storage, key: str) -> Manifest:
-    """The manifest under `key`; raises `NotThereError` or `CorruptRunError`."""
+    """The manifest under `key`; raises `NotThereError`, `CorruptRunError` or `LaterFormatError`."""
     stored = storage.read(key)
     try:
         manifest = Manifest.model_validate_json(stored.body)
     except ValidationError as error:
         raise CorruptRunError(f"{storage.address}/{key} is no manifest: {error.errors()[0]['msg']}") from None
     if manifest.format > FORMAT:
-        raise CorruptRunError(
+        raise LaterFormatError(
             f"{storage.address}/{key} has format {manifest.format}, of a later release: update this one"
         )
     return manifest
