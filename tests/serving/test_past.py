@@ -13,12 +13,14 @@ import pytest
 
 from nightshift.erasure.people import People
 from nightshift.erasure.published import remove_old, replace_runs
+from nightshift.publishing.pointer import make_live
+from nightshift.publishing.rollback import roll_back
 from nightshift.publishing.storage import Storage, StoreError, open_storage
 from nightshift.serving.following.channel import Follows
 from nightshift.serving.routes import past as routes_past
 from nightshift.serving.routes.past import MOST_ASKING, MOST_OPEN, PastRuns
 from nightshift.serving.seams import Seams
-from tests.publishing.planted import NOW, as_an_earlier_release_left_it, day, publish_live
+from tests.publishing.planted import NOW, announce, as_an_earlier_release_left_it, day, publish_live
 from tests.serving.asking import Client, Response, make_client
 from tests.serving.running import wait_until
 from tests.serving.test_seams import Plugged, with_key
@@ -56,6 +58,22 @@ def test_the_runs_that_there_are_the_latest_first(client: Client) -> None:
         ("2011-11-28", "night", False),
         ("2011-11-27", "night", False),
     ]
+
+
+def test_each_run_says_whose_it_is_and_what_became_of_it(storage: Storage, tmp_path: Path) -> None:
+    client = make_client(publish_nights(storage), tmp_path, past=True)
+    announce(storage, day(28), "beside")
+    make_live(storage, "home", announce(storage, day(29), "challenger"), NOW, "challenger")
+    roll_back(storage, "home", None, NOW)
+    found = {f"{run['run_date']}/{run['run_id']}": run for run in client.get("/v1/runs").json()["runs"]}
+    assert {name: (run["channel"], run["state"]) for name, run in found.items()} == {
+        "2011-11-30/night": ("current", "rolled back"),
+        "2011-11-29/night": ("current", "live"),
+        "2011-11-29/challenger": ("challenger", "live"),
+        "2011-11-28/night": ("current", "was live"),
+        "2011-11-28/beside": (None, "published"),
+        "2011-11-27/night": ("current", "was live"),
+    }
 
 
 def test_a_list_of_another_run_is_that_runs_own_and_says_so(client: Client) -> None:

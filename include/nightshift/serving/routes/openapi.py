@@ -283,7 +283,9 @@ def _schemas() -> Json:
             surface=TEXT,
             runs={
                 "type": "array",
-                "items": _object(run_date=stamp["run_date"], run_id=TEXT, live={"type": "boolean"}),
+                "items": _object(
+                    run_date=stamp["run_date"], run_id=TEXT, live={"type": "boolean"}, channel=TITLE, state=TEXT
+                ),
             },
         ),
         "Health": _object(status=TEXT),
