@@ -31,7 +31,7 @@ from nightshift.publishing.prune import prune
 from nightshift.publishing.publish import upload
 from nightshift.publishing.records import user_key
 from nightshift.publishing.shards import write_shard
-from nightshift.publishing.storage import Storage
+from nightshift.publishing.storage import Storage, StoreError
 from nightshift.publishing.storage_s3 import S3Storage
 from nightshift.runs import StepError
 from nightshift.runs.lock import at_work
@@ -353,6 +353,26 @@ def test_a_run_that_is_replaced_again_and_again_keeps_a_short_name(storage: Stor
         len("night.erased-00000002-12345678"),
         len("night.erased.erased-00000002-12345678"),
     ]
+
+
+# what stops an erasure
+
+
+@pytest.mark.parametrize("error", [StoreError("the store does not answer"), OSError(28, "No space left on device")])
+def test_what_stops_an_erasure_says_that_the_next_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stopped(home: Path, people: People) -> None:
+        raise error
+
+    at = place(tmp_path)
+    plant(at, ANNA)
+    with monkeypatch.context() as patched:
+        patched.setattr("nightshift.erasure.erase.erase_leftovers", stopped)
+        with pytest.raises(StepError) as said:
+            erased(at, ANNA)
+    assert str(said.value) == f"{error}. The erasure is not done: when that is mended, run it again"
+    assert erased(at, ANNA).proof.clean
 
 
 # who else is at work

@@ -35,7 +35,7 @@ from nightshift.erasure.tables import (
 from nightshift.lake import Lake, engine
 from nightshift.landing.suppression import ERASED, FOLDER, suppress
 from nightshift.publishing.storage import Storage
-from nightshift.runs import code_version
+from nightshift.runs import StepError, code_version
 from nightshift.runs.lock import alone, at_work
 
 log = logging.getLogger("nightshift.erasure")
@@ -92,9 +92,9 @@ def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECO
     Every step can be done again: one that was killed is finished by the next call. The record is written last.
 
     Raises:
-        StepError: a night is at work, a live run is damaged, or a pointer cannot be moved.
+        StepError: a night is at work, a live run is damaged, or something cannot be read or written.
     """
-    with alone(at.home, "erase"):
+    with alone(at.home, "erase"), _ended_by_the_next():
         refuse_while_at_work(at.lake)
         at.sweep_scratch()
         listed = suppress(at.home, people.ids)  # first: no night that starts later brings them back
@@ -120,6 +120,15 @@ def erase(at: Place, people: People, now: dt.datetime, grace: float = GRACE_SECO
         done.removed += Counter()  # without zeros
         record(at.lake, done, len(people.ids), now)
     return done
+
+
+@contextlib.contextmanager
+def _ended_by_the_next() -> Iterator[None]:
+    """Say so of whatever stops an erasure."""
+    try:
+        yield
+    except (StepError, OSError) as error:
+        raise StepError(f"{error}. The erasure is not done: when that is mended, run it again") from error
 
 
 def _look(at: Place, people: People, refused: int) -> Proof:

@@ -221,7 +221,7 @@ def _database(file: Path, people: People) -> bool:
                 if busy:
                     raise sqlite3.OperationalError("somebody is reading it")
     except sqlite3.Error as error:
-        raise StepError(f"{file}: {error}: stop what works with it, and run this again") from None
+        raise StepError(f"{file}: {error}: stop what works with it") from None
     return changed
 
 
