@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.publish import publish
 from jobs.rollback import main as rollback
 from nightshift.config import load
+from nightshift.lake import Lake
 from nightshift.publishing.lists import FILES, hashes
 from nightshift.publishing.read import list_manifests, live_manifest
 from nightshift.publishing.storage import Storage, store_of
@@ -89,6 +91,17 @@ def test_a_night_that_lacks_a_step_is_not_published(missing: str, said: str) -> 
     with pytest.raises((StepError, FileNotFoundError), match=said):
         publish(night)
     assert live_manifest(store(), "home") is None
+
+
+def test_lists_that_cannot_be_validated_again_are_those_of_a_night_to_be_run_again(home: Path) -> None:
+    """As after an erasure, which removes the versions that they were made from."""
+    night = night_of(30)
+    Lake(home / "lake").replace("user_features", day(30), pa.table({"user_id": ["17850"]}))
+    file = night.folder / "lists" / FILES[0]
+    pq.write_table(pq.read_table(file).slice(1), file)
+    said = "has changed since it was validated: the table 'user_features' has no version 2 any more.*from ingest on$"
+    with pytest.raises(StepError, match=said):
+        publish(night)
 
 
 @pytest.mark.parametrize("name", FILES)
