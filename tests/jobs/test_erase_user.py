@@ -207,6 +207,21 @@ def test_the_days_that_lost_events_have_another_content_and_the_others_the_same(
     assert days <= changed <= days | {str(RUN_DATE)}
 
 
+@pytest.mark.parametrize(
+    ("step", "arguments"),
+    [("publish", ()), ("publish_channels", ("--channel", "mail", "--model-version", "challenger"))],
+)
+def test_a_night_that_is_published_again_must_be_run_again(
+    shop: Shop, erased: dict[str, Any], step: str, arguments: tuple[str, ...]
+) -> None:
+    """Its lists were made from versions of tables that are gone: no step after ingest could read them."""
+    done = StepProcess([step], ["--run-date", str(RUN_DATE), *arguments], shop.environment).wait()
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert re.search(r"the table '\w+' has no version \d+ any more.*: run the whole night .*from ingest on", said), said
+    assert "jobs.validate_lists" not in said
+
+
 def test_readers_of_published_lists_go_on_and_get_the_same_lists_but_the_persons(
     shop: Shop, erased: dict[str, Any]
 ) -> None:
