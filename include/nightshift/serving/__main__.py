@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,25 +45,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", help="the address to listen on (serving.host)")
     parser.add_argument("--port", type=_port, help="the port to listen on (serving.port)")
     args = parser.parse_args(argv)
-    try:
-        settings = load(args.config)
-        host, port = args.host or settings.serving.host, args.port or settings.serving.port
-        _must_be_free(host, port, "serving.port or --port")
-        if settings.serving.admin_port:
-            _must_be_free(admin.HOST, settings.serving.admin_port, "serving.admin_port")
-        store_of(settings)
-        guard = guard_of(settings)
-    except (ConfigError, StoreError) as error:
-        print(f"serving: {error}", file=sys.stderr)
-        sys.exit(1)
-    if settings.serving.hold_memory and (reason := why_not_held()):
-        print(f"serving: serving.hold_memory: {reason}", file=sys.stderr)
-        sys.exit(1)
-    _allow_many_connections()
-    with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as board:
-        if settings.serving.admin_port:
-            admin.start(settings.serving.admin_port, Path(board), guard)
-        serve(settings, host, port, Path(board))
+    with tempfile.TemporaryDirectory(prefix="nightshift-lookup-", dir=_memory()) as folder:
+        board = Path(folder)
+        try:
+            settings = load(args.config)
+            host, port = args.host or settings.serving.host, args.port or settings.serving.port
+            _must_be_free(host, port, "serving.port or --port")
+            if settings.serving.admin_port:
+                _must_be_free(admin.HOST, settings.serving.admin_port, "serving.admin_port")
+            store_of(settings)
+            guard_of(settings, board)
+        except (ConfigError, StoreError) as error:
+            print(f"serving: {error}", file=sys.stderr)
+            sys.exit(1)
+        if settings.serving.hold_memory and (reason := why_not_held()):
+            print(f"serving: serving.hold_memory: {reason}", file=sys.stderr)
+            sys.exit(1)
+        _allow_many_connections()
+        _log_to_standard_error()
+        with _admin(settings, board):
+            serve(settings, host, port, board)
 
 
 def serve(settings: Settings, host: str, port: int, board: Path) -> None:
@@ -76,10 +78,20 @@ def _worker(settings: Settings, host: str, port: int, board: Path) -> Applicatio
     sys.setswitchinterval(SWITCH_SECONDS)
     if settings.serving.hold_memory:
         hold_what_is_read()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("nightshift").setLevel(logging.INFO)
+    _log_to_standard_error()
     announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)
     return application(settings, board, announce.start)
+
+
+def _admin(settings: Settings, board: Path) -> AbstractContextManager[None]:
+    """What operators ask, while the service runs, where it is on."""
+    port = settings.serving.admin_port
+    return admin.serving(port, board, functools.partial(guard_of, settings, board)) if port else nullcontext()
+
+
+def _log_to_standard_error() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("nightshift").setLevel(logging.INFO)
 
 
 def _port(text: str) -> int:

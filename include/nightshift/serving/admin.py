@@ -7,9 +7,13 @@ a look at the pointers now. Off unless `serving.admin_port` is set; on this mach
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,10 +25,13 @@ from nightshift.serving.problems import Problem, not_allowed, not_there
 from nightshift.serving.seams import Guard
 from nightshift.serving.telemetry.board import Board
 
+log = logging.getLogger("nightshift.serving")
+
 HOST = "127.0.0.1"
 WORKERS, LOOK = "/admin/v1/workers", "/admin/v1/look"
 METHODS = {WORKERS: "GET", LOOK: "POST"}
 LOOK_SECONDS = 30.0
+AGAIN_SECONDS = 1.0  # after which a process that has ended is started again
 
 
 class Admin(ThreadingHTTPServer):
@@ -99,15 +106,43 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def start(port: int, board: Path, guard: Guard | None = None) -> multiprocessing.Process:
-    """Serve in a process of its own, which ends with this one."""
-    process = multiprocessing.Process(target=_serve, args=(port, board, guard), name="admin", daemon=True)
+@contextlib.contextmanager
+def serving(port: int, board: Path, guard_of: Callable[[], Guard | None]) -> Iterator[None]:
+    """Serve in a process of its own, which ends with this one; one that ends within this block is started again.
+
+    Args:
+        guard_of: called in that process.
+    """
+    over = threading.Event()
+    first = _started(port, board, guard_of)
+
+    def keep() -> None:
+        first.join()
+        while not over.wait(AGAIN_SECONDS):
+            log.error(
+                "the process of serving.admin_port %d has ended, and is started again: if that goes on, see what kills "
+                "it, or close the port",
+                port,
+            )
+            _started(port, board, guard_of).join()
+
+    threading.Thread(target=keep, name="admin", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _started(port: int, board: Path, guard_of: Callable[[], Guard | None]) -> multiprocessing.Process:
+    process = multiprocessing.Process(target=_serve, args=(port, board, guard_of), name="admin", daemon=True)
     process.start()
     return process
 
 
-def _serve(port: int, board: Path, guard: Guard | None) -> None:
+def _serve(port: int, board: Path, guard_of: Callable[[], Guard | None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service's end ends this
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a service that runs has a handler of its own
+    guard = guard_of()
     if guard is not None:
         guard.start()
     Admin(port, Board(board), guard).serve_forever()

@@ -30,12 +30,12 @@ from nightshift.serving.telemetry.metrics import Metrics
 from nightshift.serving.telemetry.tracing import tracer_of
 
 
-def guard_of(settings: Settings) -> Guard | None:
-    """Who is let in; None: everybody. Raises `ConfigError` where the key file cannot be used."""
-    return admission.guard_of(settings.serving.guard, settings.folder, settings.serving.workers)
+def guard_of(settings: Settings, board_folder: Path) -> Guard | None:
+    """Who is let in; None: everybody. Raises `ConfigError` where the key file cannot be used, and none is kept."""
+    return admission.guard_of(settings.serving.guard, settings.folder, settings.serving.workers, board_folder)
 
 
-def seams_of(settings: Settings, home: Path) -> Seams:
+def seams_of(settings: Settings, home: Path, board_folder: Path) -> Seams:
     """What is plugged into a worker."""
     declared = settings.experiments
     experiments = [one for _, one in declared.placed()]
@@ -43,7 +43,7 @@ def seams_of(settings: Settings, home: Path) -> Seams:
     exposures, access = exposure_log(declared, home), access_log_of(settings.serving.access_log, home)
     tracer = tracer_of(settings.serving.tracing)
     return Seams(
-        guard=guard_of(settings),
+        guard=guard_of(settings, board_folder),
         access=access,
         request_ids=RequestIds() if exposures or access or tracer else None,  # where something is found by them
         experiments=Assigner(declared) if experiments or exposures else None,
@@ -58,7 +58,7 @@ def application(settings: Settings, board_folder: Path, when_up: Callable[[], No
     """The application as it runs in a worker. `board_folder` is shared by all of them."""
     home, serving = home_of(settings), settings.serving
     surfaces = serving.surfaces or (settings.store.surface,)
-    board, seams, storage = Board(board_folder), seams_of(settings, home), store_of(settings, home)
+    board, seams, storage = Board(board_folder), seams_of(settings, home, board_folder), store_of(settings, home)
     metrics = Metrics(surfaces, board)
     how = Follows(
         ask_seconds=serving.store_seconds,

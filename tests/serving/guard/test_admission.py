@@ -232,6 +232,25 @@ def test_a_file_that_is_gone_keeps_the_last_good_keys_too(keys: Keys) -> None:
     assert (keys.guard.file_errors, keys.status(bearer(SHOP))) == (1, 200)
 
 
+def test_a_process_that_starts_while_the_file_is_broken_has_the_last_good_keys(tmp_path: Path) -> None:
+    keys, kept = Keys(tmp_path / "keys.yaml", entry(SHOP)), tmp_path / "keys.good"
+    older = Keyring(keys.path, kept=kept)
+    keys.write(entry(SECOND, surfaces=["home"], rate=2.5, expires="2011-12-01"))
+    older.look()
+    keys.write(text="keys: [")
+    newer = Keyring(keys.path, kept=kept)
+    assert newer.errors == 1
+    assert [(one.digest, one.caller, one.expires) for one in newer.keys.entries.values()] == [
+        (one.digest, one.caller, one.expires) for one in older.keys.entries.values()
+    ]
+    assert newer.keys.find(SECOND)
+    assert not newer.keys.find(SHOP)  # taken out before the file broke
+    assert kept.stat().st_mode & 0o777 == 0o600
+    keys.write(entry(TESTER, "desk"))
+    newer.look()
+    assert newer.keys.find(TESTER)
+
+
 def test_the_file_is_followed_while_the_guard_runs_and_through_a_swapped_link(tmp_path: Path) -> None:
     """Kubernetes swaps a link to change a secret that is mounted."""
     for name, key in (("a", SHOP), ("b", SECOND)):

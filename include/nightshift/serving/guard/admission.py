@@ -17,6 +17,7 @@ from nightshift.serving.guard.rates import AddressBuckets, network, part
 from nightshift.serving.seams import Guard, Headers
 
 ANONYMOUS = Caller("anonymous")
+KEPT = "keys.good"  # in the board's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +106,22 @@ def too_many(who: str, wait: float) -> Refusal:
     return Refusal(429, f"Too many requests of {who}: ask again in {after} s.", (("retry-after", after),))
 
 
-def guard_of(settings: GuardSettings, folder: Path, processes: int = 1) -> Guard | None:
+def guard_of(
+    settings: GuardSettings, folder: Path, processes: int = 1, board_folder: Path | None = None
+) -> Guard | None:
     """The guard that the settings ask for, or None. Call `start` in the process that serves.
 
     Args:
         folder: that the key file's path is relative to.
         processes: that share the port: each gives its share of every rate.
+        board_folder: that they share, for the last good keys; None: nothing is kept.
 
     Raises:
-        ConfigError: the key file cannot be used.
+        ConfigError: the key file cannot be used, and no process has kept one that could.
     """
     if settings.keys:
-        return KeyGuard(Keyring(folder / settings.keys, processes))
+        kept = board_folder / KEPT if board_folder else None
+        return KeyGuard(Keyring(folder / settings.keys, processes, kept))
     if settings.rate:
         buckets = AddressBuckets(settings.rate / processes, part(settings.burst, processes), settings.addresses)
         return AddressGuard(buckets, settings.proxies)

@@ -1,7 +1,7 @@
 """The keys that are known now: read from the key file, and again whenever it changes.
 
 A file that cannot be used leaves the keys as they were; that is counted and said once, and looked at again at the
-next change. When the service starts, it is an error.
+next change. A process that starts meanwhile has the keys that another has kept; when the service starts, it is an error.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hmac import compare_digest
 from pathlib import Path
 
 from nightshift.config import ConfigError, load_as
+from nightshift.runs.durable import replacing
 from nightshift.serving.guard.keys import DIGEST_BYTES, Caller, Key, KeyFile
 from nightshift.serving.guard.rates import Bucket, part
 
@@ -76,21 +77,24 @@ class Keys:
 class Keyring:
     """The keys of the key file at `path`.
 
+    Args:
+        kept: where the last file that could be used is kept, hashes only, for processes that start later; None: nowhere.
+
     Attributes:
         keys: of the last reading that could be used.
         errors: times that a changed file could not be used.
 
     Raises:
-        ConfigError: the file cannot be used at the start.
+        ConfigError: the file cannot be used at the start, and none is kept.
     """
 
-    def __init__(self, path: Path, processes: int = 1) -> None:
+    def __init__(self, path: Path, processes: int = 1, kept: Path | None = None) -> None:
         self.path, self.errors = path, 0
         self.keys = Keys({})
-        self._processes = processes
+        self._processes, self._kept = processes, kept
         self._buckets: dict[tuple[str, float, int], Bucket] = {}
         self._seen: Stamp | None = self._stamp()
-        self._take(load_as(KeyFile, path, MISSING))
+        self._take(self._first())
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -111,12 +115,36 @@ class Keyring:
             return _set_clocks(self.keys)
         self._seen = stamp
         try:
-            self._take(load_as(KeyFile, self.path, MISSING))
+            self._take(self._read())
         except ConfigError as error:
-            self.errors += 1
-            log.error("the key file cannot be used, so the keys stay as they were: %s", error)
+            self._refuse(error)
         else:
             log.info("%d keys of %s", len(self.keys.entries), self.path)
+
+    def _first(self) -> KeyFile:
+        """The file as it is at the start; where it cannot be used, as another process has kept it."""
+        try:
+            return self._read()
+        except ConfigError as error:
+            if self._kept is None or not self._kept.exists():
+                raise
+            self._refuse(error)
+            return KeyFile.model_validate_json(self._kept.read_bytes())
+
+    def _read(self) -> KeyFile:
+        file = load_as(KeyFile, self.path, MISSING)
+        if self._kept is not None:
+            try:
+                with replacing(self._kept) as partial:
+                    partial.touch(0o600)
+                    partial.write_text(file.model_dump_json(), encoding="utf-8")
+            except OSError as error:
+                log.warning("the keys cannot be kept for workers that start later: %s", error)
+        return file
+
+    def _refuse(self, error: ConfigError) -> None:
+        self.errors += 1
+        log.error("the key file cannot be used, so the keys stay as they were: %s", error)
 
     def _take(self, file: KeyFile) -> None:
         keys = Keys({key.digest[:HANDLE_BYTES]: self._entry(key) for key in file.keys})
