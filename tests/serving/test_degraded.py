@@ -246,6 +246,27 @@ def test_a_kept_run_gets_the_shards_that_it_lacks_once_the_store_answers(
     assert degraded(client) == (None if down else {"level": "stale", "reason": live.stale})
 
 
+def test_a_shard_that_was_asked_for_in_vain_is_fetched_once_the_store_answers_though_nobody_asks_again(
+    s3: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_live(s3, day(29), "night")
+    client = make_client(s3, tmp_path, how=Follows(lazy=True))
+    live = client.service.live("home")
+    with monkeypatch.context() as away:
+        away.setattr(s3, "download", no_route)
+        client.get(OWN)
+        live.fetcher.wait()
+    monkeypatch.setattr(shards.time, "monotonic", lambda: float("inf"))
+    look(client)
+    live.fetcher.wait()
+    assert live.fetcher.missing == 1
+    assert degraded(client) is None
+
+
+def no_route(key: str, target: Path) -> None:
+    raise StoreError("no route to host")
+
+
 def test_the_shards_that_are_in_use_are_fetched_before_the_next_run_is_served(s3: Storage, tmp_path: Path) -> None:
     publish_live(s3, day(29), "night", mark="a")
     client = make_client(s3, tmp_path, how=Follows(lazy=True))

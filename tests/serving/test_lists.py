@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightshift.publishing.storage import open_storage
-from nightshift.serving.following.live import Attributes
+from nightshift.serving.following.live import Attributes, Sized
 from tests.publishing.planted import ITEMS, day, publish_live
 from tests.serving.asking import Client, make_client
 from tests.serving.planted_records import attribute_pairs, publish_with, segment_pairs, user_pair
@@ -133,12 +134,12 @@ def attributes(reads: list[bytes], monkeypatch: pytest.MonkeyPatch) -> Attribute
     """Of a run with the `KINDS`, of which two may be kept, and one whose attributes are long."""
     kept = dict(attribute_pairs({**KINDS, "long": {"colours": ["a shade of red"] * 30}}))
 
-    def read(key: bytes) -> bytes | None:
+    def read(key: bytes, parse: Callable[[bytes], Sized]) -> Sized | None:
         reads.append(key)
-        return kept.get(key)
+        return parse(kept[key]) if key in kept else None
 
     monkeypatch.setattr("nightshift.serving.following.live.MOST_ITEMS", 2)
-    return Attributes([read])
+    return Attributes(read)
 
 
 def test_the_attributes_of_an_item_are_read_once_and_of_so_many_items_alone(

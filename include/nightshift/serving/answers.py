@@ -25,6 +25,9 @@ def plain_headers(kind: str, cache: str, more: Pairs = ()) -> list[tuple[str, st
     return [("content-type", kind), ("cache-control", cache), *SAFE, *more]
 
 
+UNTAGGED = plain_headers(JSON, "no-store")  # of what will be better in a moment
+
+
 @functools.lru_cache(maxsize=256)
 def accepts_gzip(accept: str) -> bool:
     """Whether an Accept-Encoding header asks for gzip (RFC 9110, 12.5.3)."""

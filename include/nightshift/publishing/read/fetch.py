@@ -51,6 +51,11 @@ def was_fetched(storage: Storage, manifest: Manifest, file: File, cache: Path) -
     return _mark(cache, file, path).is_file()
 
 
+def doubt(storage: Storage, manifest: Manifest, file: File, cache: Path) -> None:
+    """Forget that this file was checked: `fetch` looks at its hash again. Raises OSError."""
+    _mark(cache, file, storage.local(manifest.folder + file.path) or cached(cache, file)).unlink(missing_ok=True)
+
+
 def cached(cache: Path, file: File) -> Path:
     """Where a downloaded file is kept: by content, so that two runs with the same file keep one."""
     return cache / (file.sha256 + Path(file.path).suffix)

@@ -10,7 +10,7 @@ import lmdb
 
 from nightshift.publishing import records
 from nightshift.publishing.manifest import File, Manifest
-from nightshift.publishing.read.fetch import fetch
+from nightshift.publishing.read.fetch import doubt, fetch
 from nightshift.publishing.read.manifests import CorruptRunError, must_be_readable
 from nightshift.publishing.shards import Shard, open_shard
 from nightshift.publishing.storage import Storage
@@ -79,6 +79,14 @@ class OpenRun:
         waiting = [file for file in files or self.manifest.shards if file.path not in self._open]
         with ThreadPoolExecutor(self._storage.transfers, "fetch") as pool:
             list(pool.map(self._opened, waiting))
+
+    def close(self, file: File) -> None:
+        """Let go of a shard; who holds its reader keeps it mapped."""
+        self._open.pop(file.path, None)
+
+    def doubt(self, file: File) -> None:
+        """Have the hash of a shard that is not open checked, whatever is known of it, before it is. Raises OSError."""
+        doubt(self._storage, self.manifest, file, self.cache)
 
     def _of_user(self, user_id: str, key: bytes) -> bytes | None:
         return self._get(self._of_users[self.shard_of(user_id)], key)

@@ -82,7 +82,7 @@ class Channel:
         self.storage, self.surface, self.name, self.cache, self.metrics = storage, surface, name, cache, metrics
         self.live: LiveRun | None = None
         self.refusal: str | None = None  # why the run that the pointer names is not the one that is served
-        self.trouble: str | None = None  # why the pointer cannot be read
+        self.unread: str | None = None  # why the pointer cannot be read
         self.looked: float | None = None  # when the last look that is over began, and
         self.pointer_read: float | None = None  # when the pointer was last read, as Unix time
         self._how, self._kept, self._others = how, KeptRuns(cache, name), others
@@ -109,15 +109,22 @@ class Channel:
         except StoreError as error:
             self._is_unread(error)
         else:
-            self.trouble, self._unread_since, self.pointer_read, self._found = None, None, time.time(), True
+            self.unread, self._unread_since, self.pointer_read, self._found = None, None, time.time(), True
             self._follow(pointer)
+            if self.live:
+                self.live.fetcher.look()
         if self.live is None:
             self._serve_what_is_here()
 
     @property
     def is_empty(self) -> bool:
         """Whether the last look has found no pointer."""
-        return self.looked is not None and self.trouble is None and self.refusal is None and not self._found
+        return self.looked is not None and self.unread is None and self.refusal is None and not self._found
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the pointer, or a shard of what is served, cannot be read."""
+        return self.unread or (self.live.fetcher.trouble if self.live else None)
 
     def state(self) -> dict[str, Any]:
         """What is served, for metrics and for people."""
@@ -216,7 +223,11 @@ class Channel:
                 self._hold_beside(self.live)
 
         run = self._open_in_time(opened)
-        fetcher = Fetcher(run, ahead, fetched)
+
+        def damaged() -> None:
+            self.metrics.happened(self.surface, "damaged")
+
+        fetcher = Fetcher(run, ahead, fetched, damaged)
         return LiveRun(run, dt.datetime.now(dt.UTC), fetcher, stale=stale, max_age=how.max_age, form=how.form)
 
     def _hold(self, live: LiveRun, wanted: Callable[[], bool] = lambda: True) -> None:
@@ -259,9 +270,9 @@ class Channel:
         log.error("%s: refused: %s; still serving %s", self._key, error, self.live and self.live.key)
 
     def _is_unread(self, error: StoreError) -> None:
-        if str(error) != self.trouble:
+        if str(error) != self.unread:
             log.warning("%s cannot be read: %s", self._key, error)
-        self.trouble, now = str(error), time.time()
+        self.unread, now = str(error), time.time()
         self._unread_since = self._unread_since or self.pointer_read or now
         if now - self._unread_since > self._how.stale_seconds:
             since = dt.datetime.fromtimestamp(int(self._unread_since), dt.UTC)
@@ -270,7 +281,7 @@ class Channel:
 
     def _is_gone(self) -> None:
         """There is no pointer: nothing was published yet, or an experiment is over. What is live is not let go of."""
-        self.trouble, self._unread_since, self.pointer_read, self._found = None, None, time.time(), False
+        self.unread, self._unread_since, self.pointer_read, self._found = None, None, time.time(), False
         if self.name != CURRENT:
             self.live = self._seen = None
             self._kept.forget()
@@ -281,7 +292,7 @@ class Channel:
 
     def _serve_what_is_here(self) -> None:
         """Serve the last good run that is whole on this machine."""
-        why = REFUSED if self.refusal else "the store cannot be read" if self.trouble else None
+        why = REFUSED if self.refusal else "the store cannot be read" if self.unread else None
         stale = f"there may be a newer run: {why}" if why else GONE
         offline = OnThisMachine(self.storage)
         for manifest in self._kept:
@@ -294,7 +305,7 @@ class Channel:
                     log.warning("%s, kept on this machine, cannot be served: %s", manifest.run, error)
                 self._passed_over.add(str(error))
             else:
-                log.warning("serving %s as kept here: %s", manifest.run, self.trouble or self.refusal or GONE)
+                log.warning("serving %s as kept here: %s", manifest.run, self.unread or self.refusal or GONE)
                 return
 
     def _serve_one_before(self, history: tuple[Run, ...]) -> None:

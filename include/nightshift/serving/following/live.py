@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
 import orjson
 
@@ -16,8 +18,10 @@ from nightshift.publishing import records
 from nightshift.publishing.manifest import Manifest
 from nightshift.publishing.read import OpenRun
 from nightshift.serving.answers import ENCODING, JSON, Tagged, tag_of
-from nightshift.serving.following.shards import Fetcher
+from nightshift.serving.following.shards import Fetcher, NotHereError
 from nightshift.serving.seams import Assignment
+
+T = TypeVar("T")
 
 MOST_STAMPS = 4096
 MOST_ITEMS = 16_384  # whose attributes are remembered, at about 0.8 KB each, or 5.5 KB at the most
@@ -58,19 +62,23 @@ class Stamp:
         self.headers = Tagged(JSON, cache, tag.encode("ascii", "replace").decode().replace('"', "_"), vary=vary)
 
 
+ByName = dict[str, tuple[str, ...]]
+Sized = tuple[ByName, int]  # and the bytes of its record
+
+
 class Attributes:
     """The attributes of items: those asked for last are kept as values by name, `MOST_ITEMS` at most."""
 
-    def __init__(self, of_items: Sequence[records.Read]) -> None:
-        self._of_items = of_items
-        self._known: dict[str, dict[str, tuple[str, ...]]] = {}
+    def __init__(self, read: Callable[[bytes, Callable[[bytes], Sized]], Sized | None]) -> None:
+        self._read = read
+        self._known: dict[str, ByName] = {}
 
-    def of(self, item_id: str) -> dict[str, tuple[str, ...]]:
+    def of(self, item_id: str) -> ByName:
+        """Raises `NotHereError`."""
         if (known := self._known.get(item_id)) is not None:
             return known
-        record = _read(self._of_items, records.attributes_key(item_id)) or b"{}"
-        found = {name: (has,) if isinstance(has, str) else tuple(has) for name, has in orjson.loads(record).items()}
-        if len(record) <= LONGEST:
+        found, size = self._read(records.attributes_key(item_id), _attributes) or ({}, 0)
+        if size <= LONGEST:
             if len(self._known) >= MOST_ITEMS:
                 self._known.clear()
             self._known[item_id] = found
@@ -102,9 +110,8 @@ class LiveRun:
         self.run, self.since, self.fetcher, self.max_age, self.form = run, since, fetcher, max_age, form
         self.key = str(run.manifest.run)
         self.popular = run.popular()
-        self._of_users, self._of_items = fetcher.of_users, fetcher.of_items
-        self._attributes = Attributes(fetcher.of_items)
-        self.first = records.first_of_user(fetcher.of_users, run.manifest.counts["longest"])
+        self._attributes = Attributes(partial(_of_item, fetcher))
+        self.first = records.first_of_user(fetcher.users.reads, run.manifest.counts["longest"])
         self.segments = self._names(records.SEGMENTS)
         self.attributes = self._names(records.ATTRIBUTES)
         self._set(stale)
@@ -140,38 +147,68 @@ class LiveRun:
         also = f"; {self.stale}" if self.stale else ""
         return degraded(LEVELS[level], f"the run of {self.run.manifest.run_date} {what}{also}")
 
-    def user(self, user_id: str) -> bytes | None:
-        """The user's list; None where the run has none. Raises `NotHereError`."""
-        return _read(self._of_users, records.user_key(user_id))
+    def user(self, user_id: str, as_it_is: bool = True) -> bytes | None:
+        """The user's list; None where the run has none. Raises `NotHereError`.
+
+        Args:
+            as_it_is: whether nobody will parse it.
+        """
+        return self._of_user(user_id, records.user_key(user_id), bytes if as_it_is else _list)
 
     def history(self, user_id: str) -> bytes | None:
         """What the user bought; None where the run tells of nothing. Raises `NotHereError`."""
-        readers = self._of_users
-        return readers[records.shard_of(records.user_key(user_id), len(readers))](records.history_key(user_id))
+        return self._of_user(user_id, records.history_key(user_id), _json)
 
     def similar(self, item_id: str) -> bytes | None:
-        return self._item(records.similar_key(item_id))
+        """Raises `NotHereError`."""
+        return self._item(records.similar_key(item_id), _list)
 
     def title(self, item_id: str) -> bytes | None:
-        """The item's title as JSON; None where the run does not know the item."""
-        return self._item(records.title_key(item_id))
+        """The item's title as JSON; None where the run does not know the item. Raises `NotHereError`."""
+        return self._item(records.title_key(item_id), _json)
 
     def segment(self, attribute: str, value: str) -> bytes | None:
-        return self._item(records.segment_key(attribute, value))
+        """Raises `NotHereError`."""
+        return self._item(records.segment_key(attribute, value), _list)
 
     def fits(self, item_id: str, wanted: tuple[tuple[str, frozenset[str]], ...]) -> bool:
-        """Whether the item has one of the values that are wanted of every attribute."""
-        has = self._attributes.of(item_id)
+        """Whether the item has one of the values that are wanted of every attribute, as far as they can be read."""
+        try:
+            has = self._attributes.of(item_id)
+        except NotHereError:
+            return False
         return all(not values.isdisjoint(has.get(name, ())) for name, values in wanted)
 
-    def _item(self, key: bytes) -> bytes | None:
-        return _read(self._of_items, key)
+    def _of_user(self, user_id: str, key: bytes, parse: Callable[[bytes], T]) -> T | None:
+        users = self.fetcher.users
+        return self.fetcher.read(users, records.shard_of(records.user_key(user_id), len(users.reads)), key, parse)
+
+    def _item(self, key: bytes, parse: Callable[[bytes], T]) -> T | None:
+        return _of_item(self.fetcher, key, parse)
 
     def _names(self, key: bytes) -> tuple[str, ...] | None:
-        found = self._item(key)
-        return None if found is None else tuple(orjson.loads(found))
+        return self._item(key, lambda found: tuple(orjson.loads(found)))
 
 
-def _read(readers: Sequence[records.Read], key: bytes) -> bytes | None:
-    """What is under a key in the shard that has it."""
-    return readers[records.shard_of(key, len(readers))](key)
+def _of_item(fetcher: Fetcher, key: bytes, parse: Callable[[bytes], T]) -> T | None:
+    """What is under a key, in the shard that has it."""
+    return fetcher.read(fetcher.items, records.shard_of(key, len(fetcher.items.reads)), key, parse)
+
+
+def _attributes(record: bytes) -> Sized:
+    """An item's attributes; raises for what is no record of them."""
+    named = orjson.loads(record).items()
+    return {name: (has,) if isinstance(has, str) else tuple(has) for name, has in named}, len(record)
+
+
+def _json(value: bytes) -> bytes:
+    """The same, if it is JSON; else it raises."""
+    orjson.loads(value)
+    return value
+
+
+def _list(value: bytes) -> bytes:
+    """The same, if it is a list of entries; else it raises."""
+    for entry in records.entries_of(value):
+        orjson.loads(entry)["item_id"]
+    return value

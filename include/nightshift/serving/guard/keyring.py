@@ -1,7 +1,8 @@
 """The keys that are known now: read from the key file, and again whenever it changes.
 
 A file that cannot be used leaves the keys as they were; that is counted and said once, and looked at again at the
-next change. A process that starts meanwhile has the keys that another has kept; when the service starts, it is an error.
+next change. A process that starts meanwhile has the keys that another has kept; when the service starts, it is an
+error.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Keyring:
     """The keys of the key file at `path`.
 
     Args:
-        kept: where the last file that could be used is kept, hashes only, for processes that start later; None: nowhere.
+        kept: where the last content that could be used is kept, for processes that start later; None: nowhere.
 
     Attributes:
         keys: of the last reading that could be used.

@@ -14,8 +14,6 @@ from nightshift.serving.problems import Problem
 from nightshift.serving.routes.query import Queries, id_in_path
 from nightshift.serving.service import Service, must_be_for
 
-ON_ITS_WAY = "What this user bought is still on its way here: ask again."
-
 
 class History:
     """Answers the route, from the live run: no experiment changes what was bought."""
@@ -32,8 +30,9 @@ class History:
         live = self._service.live(surface)
         try:
             bought = live.history(user_id)
-        except NotHereError:
-            raise Problem(503, ON_ITS_WAY, (("retry-after", "1"),)) from None
+        except NotHereError as absent:
+            what = f"The run of {live.run.manifest.run_date} {absent.why} for this user: ask again."
+            raise Problem(503, what, (("retry-after", "1"),)) from None
         if not bought:
             raise Problem(404, f"The run of {live.run.manifest.run_date} has no purchases of {user_id[:64]!r}.")
         wanted = asked.headers.get("if-none-match")

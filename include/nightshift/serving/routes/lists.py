@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
 import orjson
 
-from nightshift.publishing.records import array_of, entries_of, first
+from nightshift.publishing.records import NOTHING, array_of, entries_of, first
 from nightshift.serving.following.live import OWN, POPULAR, SEGMENT, LiveRun
 from nightshift.serving.following.shards import NotHereError
 from nightshift.serving.problems import Problem
@@ -23,7 +24,7 @@ class Found(NamedTuple):
         entries: a JSON array.
         level: OWN, SEGMENT or POPULAR.
         refilled: whether entries of other lists had to make it up.
-        awaited: whether the user's own may come later.
+        awaited: whether the list may be a better one later, when all shards are here and can be read.
     """
 
     degraded: bytes
@@ -39,22 +40,23 @@ def find(live: LiveRun, user_id: str, query: Query) -> Found:
     Raises:
         Problem: there is nothing to filter by.
     """
-    awaited = False
+    why: str | None = None
     try:
-        own = live.user(user_id)
-    except NotHereError:
-        own, awaited = None, True
+        own = live.user(user_id, query.as_published)
+    except NotHereError as absent:
+        own, why = None, absent.why
     if own is not None and query.as_published:
         return Found(live.well, first(own, query.k), OWN)
     if own is not None:
         level, said, value = OWN, live.well, own
     else:
-        level, said, value = _instead(live, query, awaited)
+        level, said, value = _instead(live, query, why)
     if query.as_published:
-        return Found(said, first(value, query.k), level, awaited=awaited)
+        return Found(said, first(value, query.k), level, awaited=why is not None or live.fetcher.is_damaged)
     must_have(live, query)
     taken = list(selected(live, query, _lists(live, query, level, value)))
     entries = array_of(entry for entry, _ in taken)
+    awaited = why is not None or live.fetcher.is_damaged
     return Found(said, entries, level, any(number for _, number in taken), awaited)
 
 
@@ -95,24 +97,33 @@ def must_have(live: LiveRun, query: Query) -> None:
             raise Problem(400, f"Items have no attribute {attribute[:64]!r}; they have {known}.")
 
 
-def _instead(live: LiveRun, query: Query, awaited: bool) -> tuple[int, bytes, bytes]:
-    """The level, what is said of it, and the list of who has none of their own here."""
-    lacks = "is still on its way for this user" if awaited else "does not know this user"
+def _instead(live: LiveRun, query: Query, why: str | None) -> tuple[int, bytes, bytes]:
+    """The level, what is said of it, and the list of who has none of their own here.
+
+    Args:
+        why: it is not here; None: there is none.
+    """
+    lacks = f"{why} for this user" if why else "does not know this user"
     if query.segment is None:
-        if not awaited:
+        if why is None:
             return POPULAR, live.unknown, live.popular
         return POPULAR, live.degraded(POPULAR, f"{lacks}; these items are popular"), live.popular
-    name = ":".join(query.segment)
-    if found := live.segment(*query.segment):
+    name, also = ":".join(query.segment), "has no list"
+    try:
+        found = live.segment(*query.segment)
+    except NotHereError as absent:
+        found, also = None, absent.why
+    if found:
         return SEGMENT, live.degraded(SEGMENT, f"{lacks}; these items are for {name}"), found
-    what = f"{lacks}, and has no list for {name}; these items are popular"
+    what = f"{lacks}, and {also} for {name}; these items are popular"
     return POPULAR, live.degraded(POPULAR, what), live.popular
 
 
 def _lists(live: LiveRun, query: Query, level: int, value: bytes) -> Iterator[bytes]:
     """The list, and then those that make it up; looked for only where they are needed."""
     yield value
-    if level == OWN and query.segment and (found := live.segment(*query.segment)):
-        yield found
+    if level == OWN and query.segment:
+        with contextlib.suppress(NotHereError):
+            yield live.segment(*query.segment) or NOTHING
     if level != POPULAR:
         yield live.popular

@@ -7,7 +7,7 @@ from time import time
 
 import orjson
 
-from nightshift.serving.answers import JSON, Answer, plain_headers
+from nightshift.serving.answers import UNTAGGED, Answer
 from nightshift.serving.exchange import Asked
 from nightshift.serving.following.live import Stamp
 from nightshift.serving.routes.lists import Found, find, shown
@@ -15,8 +15,6 @@ from nightshift.serving.routes.past import PastRuns
 from nightshift.serving.routes.query import OF_RUNS, OF_USERS, Queries, Query, id_in_path
 from nightshift.serving.seams import Headers
 from nightshift.serving.service import Service, must_be_for
-
-UNTAGGED = plain_headers(JSON, "no-store")  # of what will be better in a moment
 
 
 class Recommend:

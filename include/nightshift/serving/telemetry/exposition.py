@@ -26,6 +26,7 @@ COUNTED = {
     "store_errors": ("store_errors", "Times that a pointer could not be read."),
     "fetched": ("shards_fetched", "Shards that came after their run was served."),
     "awaited": ("shards_awaited", "Lists of others, as the user's own shard was not here yet."),
+    "damaged": ("shards_damaged", "Times that a shard of a run that is served could not be read."),
 }
 LOST = {
     "exposures_dropped": "Exposures of experiments that were not kept.",

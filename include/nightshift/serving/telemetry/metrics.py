@@ -20,7 +20,10 @@ BOUNDS = tuple(
     microseconds * 1000
     for microseconds in (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 1_000_000)
 )  # nanoseconds
-EVENTS = (*LEVELS, "stale", "refilled", "channel_missing", "opened", "refused", "store_errors", "fetched", "awaited")
+EVENTS = (
+    *(*LEVELS, "stale", "refilled", "channel_missing"),
+    *("opened", "refused", "store_errors", "fetched", "awaited", "damaged"),
+)
 
 LOSSES = ("exposures_dropped", "access_lines_dropped", "key_file_errors")  # of a process, whatever the surface
 
