@@ -123,6 +123,15 @@ def test_the_shipped_configuration_loads() -> None:
             3,
             "lists.rules.0.by: 'suplier' is no item attribute; known are kind",
         ),
+        *(
+            ("seed: 7", f"seed: 7\n{section}: {{ {key}: {value} }}", 3, "Input should be less than or equal to 86400")
+            for section, key in (
+                ("serving", "poll_seconds"),
+                ("serving", "store_seconds"),
+                ("store", "deadline_seconds"),
+            )
+            for value in (".inf", "1e+10")
+        ),
         ("seed: 7", "seed: 7\nmonitoring:\n  psi_alert: 0.2\n  psi_warn: 0.3", 5, "monitoring.psi_warn: 0.3 is above"),
         *[
             ("seed: 7", f"seed: 7\nlists: {{ rules: [{{ rule: {rule}, items: {items} }}] }}", 3, said)

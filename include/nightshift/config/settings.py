@@ -432,7 +432,7 @@ class Store(Section):
     shards: int = Field(default=16, ge=1, le=256)  # files that the users' lists are spread over, by a hash of the user
     item_shards: int = Field(default=4, ge=1, le=256)  # and those of the items' records
     keep_runs: PositiveInt = 30  # the latest published; live, leased ones and those to go back to stay besides
-    deadline_seconds: float = Field(default=60, gt=0)  # within which a request to S3 must succeed, all tries together
+    deadline_seconds: float = Field(default=60, gt=0, le=86400)  # for a request to S3 to succeed, all tries together
     transfers: PositiveInt = 4  # files on their way to or from S3 at once, with up to 8 MiB in memory each
 
     @model_validator(mode="after")
@@ -490,8 +490,8 @@ class Serving(Section):
     port: int = Field(default=8090, ge=1, le=65535)  # to listen on
     workers: PositiveInt = 1  # processes that share the port: as many as cores
     surfaces: tuple[Name, ...] = ()  # that are served, the first by default; none: store.surface
-    poll_seconds: float = Field(default=1.0, gt=0)  # how often the pointers are looked at
-    store_seconds: float = Field(default=5.0, gt=0)  # within which the store must answer a look
+    poll_seconds: float = Field(default=1.0, gt=0, le=86400)  # how often the pointers are looked at
+    store_seconds: float = Field(default=5.0, gt=0, le=86400)  # within which the store must answer a look
     stale_seconds: float = Field(default=60.0, ge=0)  # that the store may be unreadable before answers are called stale
     lazy_shards: bool = False  # serve a run before all of its shards are here: a shard comes when a user of it asks
     hold_memory: bool = False  # keep workers, and the shards that they serve, in memory: docs/lookup.md
@@ -601,7 +601,7 @@ class ExposureFiles(Section):
     """What the lookup service writes down of the lists that it has shown."""
 
     of: Literal["enrolled", "everyone", "nobody"] = "enrolled"  # users; enrolled: in, or kept out of, an experiment
-    flush_seconds: float = Field(default=10, gt=0)  # between two files; a kill loses so long, and what is being written
+    flush_seconds: float = Field(default=10, gt=0, le=86400)  # between two files: a kill loses so long, and one file
     max_rows: PositiveInt = 20_000  # in memory, a process: a kill loses so many at most, and what is more is dropped
     keep_days: PositiveInt = 7  # that files are kept for after their rows are in the lake
 

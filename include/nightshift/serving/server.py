@@ -10,7 +10,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
-HEADER_BYTES = 65_536  # of a request's line and headers together, at most
+HEADER_BYTES = 65_536  # of a request's line and headers together: as much again may come in the read that passes it
 HEADER_MILLISECONDS = 30_000  # within which they must have come; also how long a connection may be idle
 CONNECTIONS = 16_384  # at once, of all workers together
 STOP_SECONDS = 20  # that requests under way have when the service stops
