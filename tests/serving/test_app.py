@@ -341,7 +341,7 @@ def test_a_request_that_breaks_the_service_is_answered_and_counted(
 ) -> None:
     live = client.service.live("home")
     monkeypatch.setattr(live, "first", lambda user_id, k: 1 / 0)
-    monkeypatch.setattr(live, "user", lambda user_id: 1 / 0)
+    monkeypatch.setattr(live, "user", lambda *_: 1 / 0)
     must_be_a_problem(client.get("/v1/users/17850/recommendations"), 500, "its log says why")
     must_be_a_problem(client.post("/v1/recommendations:batch", {"user_ids": ["17850"]}), 500, "its log says why")
     assert "ZeroDivisionError" in caplog.text
