@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -234,22 +235,30 @@ def _nothing() -> object:
     return Proof(looked_at=1)
 
 
+@contextmanager
+def database_with_a_log(file: Path, table: str, said: str) -> Iterator[sqlite3.Connection]:
+    """A new database in write-ahead mode with a table of one row, open."""
+    file.parent.mkdir()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"CREATE TABLE {table} (said TEXT)")
+        database.execute(f"INSERT INTO {table} VALUES (?)", (said,))
+        database.commit()
+        yield database
+
+
 def test_a_look_before_leaves_a_database_that_can_still_be_erased_from(tmp_path: Path) -> None:
     """Opened for reading only, SQLite leaves its side files; whoever opens it next and may write removes them."""
     at = place(tmp_path)
     plant(at, ANNA)
     file = at.home / "airflow" / "airflow.db"
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("CREATE TABLE xcom (value TEXT)")
-        database.execute("INSERT INTO xcom VALUES (?)", (f'{{"customers": ["{ANNA}"]}}',))
-        database.commit()
+    with database_with_a_log(file, "xcom", f'{{"customers": ["{ANNA}"]}}'):
+        pass
     assert look(at, PEOPLE).found["airflow"] == 1
     assert {path.name for path in file.parent.iterdir()} == {"airflow.db", "airflow.db-shm", "airflow.db-wal"}
     assert erased(at, ANNA).proof.clean
     with closing(sqlite3.connect(file)) as database:
-        assert database.execute("SELECT value FROM xcom").fetchall() == [('{"customers": []}',)]
+        assert database.execute("SELECT said FROM xcom").fetchall() == [('{"customers": []}',)]
 
 
 def test_what_is_still_only_in_a_databases_log_goes_too(tmp_path: Path) -> None:
@@ -257,12 +266,7 @@ def test_what_is_still_only_in_a_databases_log_goes_too(tmp_path: Path) -> None:
     at = place(tmp_path)
     plant(at, ANNA)
     file = at.home / "airflow" / "airflow.db"
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("CREATE TABLE log (said TEXT)")
-        database.execute("INSERT INTO log VALUES (?)", (f"customer {ANNA} is short",))
-        database.commit()
+    with database_with_a_log(file, "log", f"customer {ANNA} is short") as database:
         assert look(at, PEOPLE).found["airflow"] == 1
         assert erased(at, ANNA).proof.clean
         assert database.execute("SELECT said FROM log").fetchall() == [("customer [erased] is short",)]
