@@ -11,6 +11,7 @@ Latencies are those in the service: the way there and back comes on top.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -75,11 +76,11 @@ def arguments() -> argparse.ArgumentParser:
     add("--reads", type=positive, default=400_000, help=f"random 4 KiB reads a second (400000: {I4I})")
     add("--read-us", type=positive, default=120, help="of a page from that disk, fault included (120: an assumption)")
     add("--network-gbit", type=positive, default=9, help="that hold on (9; AWS says up to 25 for a while)")
-    add("--machine-hour", type=positive, default=1.373, help=f"dollars (1.373: {AWS})")
-    add("--storage-gb-month", type=positive, default=0.023, help=f"dollars, of S3 (0.023: {AWS})")
-    add("--put-thousand", type=positive, default=0.005, help=f"dollars, of S3 (0.005: {AWS})")
-    add("--get-thousand", type=positive, default=0.0004, help=f"dollars, of S3 (0.0004: {AWS})")
-    add("--zone-gb", type=positive, default=0.02, help=f"dollars, from zone to zone, both sides (0.02: {AWS})")
+    add("--machine-hour", type=price, default=1.373, help=f"dollars (1.373: {AWS})")
+    add("--storage-gb-month", type=price, default=0.023, help=f"dollars, of S3 (0.023: {AWS})")
+    add("--put-thousand", type=price, default=0.005, help=f"dollars, of S3 (0.005: {AWS})")
+    add("--get-thousand", type=price, default=0.0004, help=f"dollars, of S3 (0.0004: {AWS})")
+    add("--zone-gb", type=price, default=0.02, help=f"dollars, from zone to zone, both sides (0.02: {AWS})")
     add("--keep-runs", type=whole, default=7, help="in the store (7)")
     add("--poll-seconds", type=positive, default=10, help="from one look at the pointer to the next (10)")
     add("--workers", type=whole, default=Effort.workers, help="of each replica that are simulated (4)")
@@ -89,15 +90,23 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def positive(text: str) -> float:
-    """A number above 0. Raises ArgumentTypeError."""
+def price(text: str) -> float:
+    """A number from 0: what is there already costs nothing. Raises ArgumentTypeError."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0")
     return value
+
+
+def positive(text: str) -> float:
+    """A number above 0. Raises ArgumentTypeError."""
+    with contextlib.suppress(argparse.ArgumentTypeError):
+        if value := price(text):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
 
 
 def whole(text: str) -> int:

@@ -276,6 +276,7 @@ def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
         (["--qps", "0"], "--qps: '0' is no number above 0"),
         (["--memory-gib", "nan"], "--memory-gib: 'nan' is no number above 0"),
         (["--users", "inf"], "--users: 'inf' is no number above 0"),
+        (["--zone-gb", "-1"], "--zone-gb: '-1' is no number from 0"),
         (["--zones", "2.5"], "--zones: '2.5' is no whole number from 1"),
         (["--workers", "0"], "--workers: '0' is no number above 0"),
         (["--zones", "1"], "1 zone cannot be lost"),
@@ -287,3 +288,19 @@ def test_the_command_says_which_argument_makes_no_sense(
     with pytest.raises(SystemExit, match="2"):
         main([*MILLION, *wrong])
     assert told in capsys.readouterr().err
+
+
+def test_what_costs_nothing_is_no_mistake() -> None:
+    free = [
+        "--machine-hour",
+        "0",
+        "--storage-gb-month",
+        "0",
+        "--put-thousand",
+        "0",
+        "--get-thousand",
+        "0",
+        "--zone-gb",
+        "0",
+    ]
+    assert set(vars(asked(arguments().parse_args([*MILLION, *free]))[2]).values()) == {0.0}
