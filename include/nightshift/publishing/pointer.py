@@ -46,10 +46,13 @@ class Pointer(Run):
 
 @dataclass(frozen=True)
 class Standing:
-    """What a run is, or was, to the readers of a channel."""
+    """What a run is, or was, to the readers of a channel; `published`: no pointer names it."""
 
-    channel: str
-    state: Literal["live", "was live", "rolled back"]
+    channel: str | None
+    state: Literal["live", "was live", "rolled back", "published"]
+
+
+UNNAMED = Standing(None, "published")
 
 
 @dataclass(frozen=True)

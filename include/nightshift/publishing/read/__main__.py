@@ -40,7 +40,7 @@ import orjson
 
 from nightshift.config import ConfigError, load
 from nightshift.config.settings import Store
-from nightshift.publishing.pointer import standings
+from nightshift.publishing.pointer import UNNAMED, standings
 from nightshift.publishing.read.batch import BatchRun, read_run
 from nightshift.publishing.read.export import WRITERS, write
 from nightshift.publishing.read.manifests import manifests_between
@@ -118,12 +118,12 @@ def arguments() -> argparse.ArgumentParser:
 def _runs(storage: Storage, surface: str, first: dt.date | None, last: dt.date | None) -> Iterator[dict[str, Any]]:
     named = standings(storage, surface)
     for manifest in manifests_between(storage, surface, first, last):
-        standing = named.get(manifest.run.manifest)
+        standing = named.get(manifest.run.manifest, UNNAMED)
         told = {
             "run_date": manifest.run_date,
             "run_id": manifest.run_id,
-            "channel": standing.channel if standing else None,
-            "state": standing.state if standing else "published",
+            "channel": standing.channel,
+            "state": standing.state,
             **manifest.counts,
         }
         yield {**told, "bytes": sum(f.bytes for f in manifest.files.values()), "created_at": manifest.created_at}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from nightshift.publishing.layout import date_of
-from nightshift.publishing.pointer import Standing, standings
+from nightshift.publishing.pointer import UNNAMED, Standing, standings
 from nightshift.publishing.read import CorruptRunError, list_manifests, open_run, parse_manifest, tidy
 from nightshift.publishing.storage import Storage, StoreError
 from nightshift.serving.answers import Answer
@@ -62,10 +62,10 @@ class PastRuns:
         self._tidy_at = 0.0  # by the clock of `time.monotonic`
         self._tidied: Future[None] | None = None  # what was begun last
 
-    def listed(self) -> list[tuple[str, Standing | None]]:
+    def listed(self) -> list[tuple[str, Standing]]:
         """The runs' names, as `<run date>/<run id>`, the latest first, and what pointers say of each."""
         named = standings(self._storage, self._surface)
-        return [(name, named.get(key)) for name, key in self._manifests().items()]
+        return [(name, named.get(key, UNNAMED)) for name, key in self._manifests().items()]
 
     def find(self, name: str, user_id: str, query: Query) -> tuple[LiveRun, Found]:
         """A user's list in the run of this name, and the run.
@@ -170,6 +170,5 @@ class Runs:
         for name, standing in await past.ask(past.listed):
             run_date, run_id = name.split("/")
             told = {"run_date": run_date, "run_id": run_id, "live": bool(live and live.key == name)}
-            channel, state = (standing.channel, standing.state) if standing else (None, "published")
-            found.append({**told, "channel": channel, "state": state})
+            found.append({**told, "channel": standing.channel, "state": standing.state})
         return 200, NOW, orjson.dumps({"surface": surface, "runs": found})
