@@ -343,7 +343,7 @@ def test_one_who_is_told_and_fails_ends_no_following_and_is_said_once(
         wait_until(lambda: served(follower) == "2011-11-30/night")
     finally:
         follower.stop()
-    assert [record.message for record in caplog.records if record.exc_info] == [
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
         "what follows a look at home failed; looking on"
     ]
 
