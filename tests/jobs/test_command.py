@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def test_what_no_step_foresaw_is_left_and_told_in_one_last_line_after_where_it_w
     told = "ConnectionResetError: the server is gone"
     assert capsys.readouterr().err.splitlines()[-1] == f"train: {told}"
     assert night.read_json("failed") == {"step": "train", "run_id": "scheduled", "error": told}
-    assert "raise error" in caplog.text, "the traceback"
+    [logged] = [record.exc_info for record in caplog.records if record.exc_info]
+    assert "raise error" in "".join(traceback.format_exception(*logged)), "the traceback"
 
 
 def test_a_reason_that_cannot_be_left_is_still_told(
