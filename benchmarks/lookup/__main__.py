@@ -184,7 +184,7 @@ def move(storage: Storage, run: Run, channel: str = CURRENT) -> None:
 
 def answer_of(server: Server, key: str = "") -> httpx.Response:
     """What the user u0 gets."""
-    headers = {"accept-encoding": "identity", "authorization": f"Bearer {key}"}
+    headers = {"accept-encoding": "identity", "x-api-key": key}
     answer = httpx.get(f"{server.url}/v1/users/u0/recommendations", headers=headers)
     return answer.raise_for_status()
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ def write_config(folder: Path, address: Address, **serving: Any) -> Path:
     return folder / "nightshift.yaml"
 
 
-def start(config: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nightshift.serving", "--config", str(config)]
+def start(config: Path, begun: Sequence[str] = ("-m", "nightshift.serving")) -> subprocess.Popen[str]:
+    command = [sys.executable, *begun, "--config", str(config)]
     environment = {**os.environ, "NIGHTSHIFT_HOME": str(config.parent)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

@@ -20,6 +20,11 @@ from nightshift.serving.__main__ import main
 from tests.publishing.planted import ITEMS, USERS, day, publish_live
 from tests.serving.running import running, start, write_config
 
+SPAWNING = """
+import multiprocessing, runpy
+multiprocessing.set_start_method("spawn")
+runpy.run_module("nightshift.serving", run_name="__main__", alter_sys=True)
+"""
 HEAVY = ("pandas", "pyarrow", "numpy", "boto3", "mlflow", "torch", "pyspark", "airflow")
 
 
@@ -71,6 +76,20 @@ def test_it_stops_cleanly_when_told_to(tmp_path: Path, how: signal.Signals) -> N
     process.send_signal(how)
     _, errors = process.communicate(timeout=10)  # also the end of its worker, which holds the same pipes
     assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
+def test_its_workers_may_be_spawned_as_where_processes_are_not_forked(tmp_path: Path) -> None:
+    address = ((tmp_path / "published").as_uri(), None)
+    publish_live(open_storage(*address), day(30), "night")
+    process = start(write_config(tmp_path, address), ("-c", SPAWNING))
+    try:
+        assert process.stdout
+        base = process.stdout.readline().split()[5]
+        assert httpx.get(f"{base}/readyz").json()["run_id"] == "night"
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
     assert "Traceback" not in errors
 
 

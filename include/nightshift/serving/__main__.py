@@ -10,28 +10,21 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
 import resource
 import socket
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from nightshift.config import ConfigError, Settings, load
 from nightshift.publishing.storage import StoreError, store_of
 from nightshift.serving import admin
-from nightshift.serving.app import Application
-from nightshift.serving.following.mapped import hold_what_is_read, why_not_held
-from nightshift.serving.server import server_at
-from nightshift.serving.wiring import application, guard_of
-
-SWITCH_SECONDS = 0.0002  # that a request waits for a thread that works for others; the usual 5 ms are too many
+from nightshift.serving.following.mapped import why_not_held
+from nightshift.serving.wiring import guard_of
+from nightshift.serving.worker import log_to_standard_error, serve
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -62,36 +55,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"serving: serving.hold_memory: {reason}", file=sys.stderr)
             sys.exit(1)
         _allow_many_connections()
-        _log_to_standard_error()
+        log_to_standard_error()
         with _admin(settings, board):
             serve(settings, host, port, board)
-
-
-def serve(settings: Settings, host: str, port: int, board: Path) -> None:
-    """Run the workers until told to stop. One that dies is started again."""
-    server = server_at(host, port, settings.serving.workers)
-    loader: Any = functools.partial(_worker, settings, host, port, board)
-    server.serve(target_loader=loader, wrap_loader=False)
-
-
-def _worker(settings: Settings, host: str, port: int, board: Path) -> Application:
-    sys.setswitchinterval(SWITCH_SECONDS)
-    if settings.serving.hold_memory:
-        hold_what_is_read()
-    _log_to_standard_error()
-    announce = threading.Thread(target=_announce, args=(host, port, board), daemon=True)
-    return application(settings, board, announce.start)
 
 
 def _admin(settings: Settings, board: Path) -> AbstractContextManager[None]:
     """What operators ask, while the service runs, where it is on."""
     port = settings.serving.admin_port
     return admin.serving(port, board, functools.partial(guard_of, settings, board)) if port else nullcontext()
-
-
-def _log_to_standard_error() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("nightshift").setLevel(logging.INFO)
 
 
 def _port(text: str) -> int:
@@ -117,25 +89,6 @@ def _allow_many_connections() -> None:
 def _memory() -> str | None:
     """A folder in memory, for what the workers write every second; None: the usual one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def _announce(host: str, port: int, board: Path) -> None:
-    """Print the address as soon as it answers: Granian listens a moment after the application is up. The first worker
-    to get here does it for all."""
-    try:
-        (board / "announced").touch(exist_ok=False)
-    except FileExistsError:
-        return
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    while True:
-        try:
-            socket.create_connection((reached, port), timeout=1).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            shown = f"[{reached}]" if ":" in reached else reached
-            print(f"The lookup service is at http://{shown}:{port} (see /docs)", flush=True)
-            return
 
 
 if __name__ == "__main__":
