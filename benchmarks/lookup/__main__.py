@@ -9,7 +9,7 @@ either of them gives it, header by header, run on one core, the load on another,
 one answer for everybody, which asks nothing of memory. All ask for whole lists; one more row asks for five entries, for
 which a list is cut. Requests a second are those of the peak, processor time is all that the worker used, the kernel's
 part included; latencies are at 70% of the peak with everything on, and at that rate while runs are swapped. `--work`
-keeps the published runs for the next time; a yardstick holds a million users' answers in 4 GB.
+keeps the published runs for the next time; each yardstick holds a million users' answers in 4 GB.
 
 A connection asks again after its answer and a pause: wrk has no open loop, and does not correct for coordinated
 omission. Connections are added until the rate is within 3% of the 70%, and the share that was reached is printed; but
@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,31 +71,36 @@ def main(argv: list[str] | None = None) -> None:
             ready = {"first": first.ready_seconds}
         with service(config, home, server_cores) as again:
             ready["again"] = again.ready_seconds
-        with service(all_on, busy, server_cores) as ours:
+        with service(all_on, busy, server_cores) as ours, ExitStack() as yardsticks:
             with service(config, home, server_cores) as plain:
                 answer, answer_on = answer_of(plain), answer_of(ours, key)
-                each = ("--address", storage.address, "--users", str(args.users))
-                with (
-                    bare(answer, home, server_cores) as one,
-                    bare(answer, home, server_cores, *each) as theirs,
-                    bare(answer_on, home, server_cores, *each) as theirs_on,
-                ):
-                    what = replace(what, key=key)
-                    servers = {ONE: one, BARE: theirs, PLAIN: plain, BARE_ON: theirs_on, ALL_ON: ours}
-                    for server in servers.values():  # else the first rounds are of pages mapped for the first time
-                        load(server.url, what, args.warm, load_cores)
-                    turns = {name: (server, what) for name, server in servers.items()}
-                    turns[CUT] = ours, replace(what, k=FEW)
-                    peaks = {name: peak_of(*turn, args.seconds, load_cores) for name, turn in turns.items()}
-                    found = interleaved(args.repeats, peaks)
-                    rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
-                    calm = {
-                        name: load_at(server.url, asked, rate, args.seconds, load_cores)
-                        for name, (server, asked) in turns.items()
-                    }
+
+                def yardstick(of: httpx.Response, *asked: str) -> Server:
+                    return yardsticks.enter_context(bare(of, home, server_cores, *asked))
+
+                each, what = ("--address", storage.address, "--users", str(args.users)), replace(what, key=key)
+                servers = {
+                    ONE: yardstick(answer),
+                    BARE: yardstick(answer, *each),
+                    PLAIN: plain,
+                    BARE_ON: yardstick(answer_on, *each),
+                    ALL_ON: ours,
+                }
+                for server in servers.values():  # else the first rounds are of pages mapped for the first time
+                    load(server.url, what, args.warm, load_cores)
+                turns = {name: (server, what) for name, server in servers.items()}
+                turns[CUT] = ours, replace(what, k=FEW)
+                peaks = {name: peak_of(*turn, args.seconds, load_cores) for name, turn in turns.items()}
+                found = interleaved(args.repeats, peaks)
+                rate = SHARE * median([one["rate"] for one in found[ALL_ON]])
+                calm = {
+                    name: load_at(server.url, asked, rate, args.seconds, load_cores)
+                    for name, (server, asked) in turns.items()
+                }
                 held = {PLAIN: plain.memory_mib(), ALL_ON: ours.memory_mib()}
             for file in busy.rglob("*.checked"):  # so that the next run is hashed, as one is that nobody has served yet
                 file.unlink()
+            # The yardsticks are still there: what a machine does with gigabytes that become free would be measured too.
             swaps = swapped(storage, runs, ours, calm[ALL_ON][0], args, load_cores)
     told = {
         "loader": loader(),
