@@ -3,8 +3,9 @@
     python -m benchmarks.lookup.workers --work var/lookup --out var/figures --workers 1 2 4
 
 Each number of workers has as many cores, the load the others; where there are too few, the load runs on the same ones,
-and takes of what they can do. Processor time a request says then what requests a second cannot: it stays as it is if
-nothing is in anyone's way. `--work` as in `benchmarks.lookup`, whose runs it uses.
+and takes of what they can do. So beside the workers of one service there are as many services of one worker, each on a
+port of its own, which share nothing but the files: what these carry together is what the machine has to give, and
+workers that are in each other's way carry less. `--work` as in `benchmarks.lookup`, whose runs it uses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,20 +38,50 @@ def main(argv: list[str] | None = None) -> None:
     config = configuration(work, storage)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="home-", dir=work)))
-        servers: dict[int, Server] = {}
-        for count in args.workers:
-            (folder := home / str(count)).mkdir()
-            servers[count] = stack.enter_context(service(config, folder, set(here[:count]), count))
-        what = Load(args.users, connections=args.connections)
+
+        def started(name: str, count: int, workers: int) -> Server:
+            (folder := home / name).mkdir()
+            return stack.enter_context(service(config, folder, set(here[:count]), workers))
+
+        servers = {f"{count}": [started(f"{count}", count, count)] for count in args.workers}
+        for count in (count for count in args.workers if count > 1):
+            servers[apart(count)] = [started(f"{count}-{number}", count, 1) for number in range(count)]
         peaks = {
-            f"{count}": peak_of(server, what, args.seconds, set(here[count:] or here))
-            for count, server in servers.items()
+            name: peak_together(of, Load(args.users, connections=args.connections // len(of)), args.seconds, here)
+            for name, of in servers.items()
         }
         found = interleaved(args.repeats, peaks)
-        rows = [row(count, server, found) for count, server in servers.items()]
-        together = sum(server.shared_mib() for server in servers.values())
-    report("workers", rows, vars(args), args.out, {"together_mib": together, "peaks": found})
-    print(f"\nall of these processes together hold {together:,.0f} MiB, what they share counted once")
+        rows = [row(name, of, found[name]) for name, of in servers.items()]
+        together = sum(server.shared_mib() for of in servers.values() for server in of)
+    shares = {
+        f"{count}": [one["rate"] / by["rate"] for one, by in zip(found[f"{count}"], found[apart(count)], strict=True)]
+        for count in args.workers
+        if count > 1
+    }
+    report("workers", rows, vars(args), args.out, {"together_mib": together, "of_apart": shares, "peaks": found})
+    for count, share in shares.items():
+        print(f"\n{count} workers: {spread(share)} of the requests/s of as many services of one worker")
+    print(f"all of these processes together hold {together:,.0f} MiB, what they share counted once")
+
+
+def apart(count: int) -> str:
+    return f"1 each, of {count} services"
+
+
+def peak_together(
+    servers: Sequence[Server], what: Load, seconds: float, here: Sequence[int]
+) -> Callable[[], dict[str, float]]:
+    """Measures requests a second and processor time a request of these servers, all of them under load at once."""
+    used = sum(len(server.workers) for server in servers)
+    peaks = [peak_of(server, what, seconds, set(here[used:] or here)) for server in servers]
+
+    def measured() -> dict[str, float]:
+        with ThreadPoolExecutor(len(peaks)) as pool:
+            found = [future.result() for future in [pool.submit(peak) for peak in peaks]]
+        rate = sum(one["rate"] for one in found)
+        return {"rate": rate, "cpu_us": sum(one["cpu_us"] * one["rate"] for one in found) / rate}
+
+    return measured
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -62,11 +95,11 @@ def arguments() -> argparse.ArgumentParser:
     return result
 
 
-def row(count: int, server: Server, found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    rates, cpu = ([one[name] for one in found[str(count)]] for name in ("rate", "cpu_us"))
-    memory = server.memory_mib()
+def row(name: str, servers: Sequence[Server], found: Sequence[dict[str, float]]) -> dict[str, Any]:
+    rates, cpu = ([one[of] for one in found] for of in ("rate", "cpu_us"))
+    memory = servers[0].memory_mib()
     return {
-        "workers": count,
+        "workers": name,
         "requests/s": f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})",
         "CPU µs a request": spread(cpu),
         "cores in use by them": f"{median([rate * us / 1e6 for rate, us in zip(rates, cpu, strict=True)]):.2f}",
