@@ -165,12 +165,15 @@ def _seats(layer: Layer, surface: str, buckets: Mapping[str, Mapping[str, list[i
 
 
 def _table(layer: Layer, seats: Sequence[_Seat], radix: int) -> Table:
-    """What the layer says of each bucket, times `radix`: sums of several layers' can be taken apart again."""
+    """What the layer says of each bucket, times `radix`: sums of several layers' can be taken apart again.
+
+    It is looked up at random, so it is as small as it can be: an eighth of a list's memory where bytes hold it.
+    """
     table = [0] * BUCKETS
     for number, taken in enumerate([held_out(layer), *(seat.buckets for seat in seats)], start=HELD):
         for bucket in taken:
             table[bucket] = number * radix
-    return table
+    return bytes(table) if max(table) < 256 else table
 
 
 def _adding(tables: Sequence[Table]) -> Callable[..., int]:
