@@ -13,7 +13,7 @@ from scipy import sparse
 from benchmarks.quality import baselines, peers
 from benchmarks.quality.shape_search import choose_shape
 from nightshift.config import settings
-from nightshift.models.graph_filter import GraphFilter, Shape, fit_filter
+from nightshift.models.graph_filter import GraphFilter, Shape, directions, fit_filter, shaped
 
 
 class Fitted(Protocol):
@@ -44,9 +44,10 @@ class Filtered:
 
     @classmethod
     def searched(cls, train: sparse.csr_array, seed: int) -> Filtered:
-        """With a shape that was chosen on items hidden from train."""
+        """With a shape that was chosen on items hidden from train: with as many directions as it was chosen with."""
         shape = choose_shape(train, seed)
-        return cls(train, fit_filter(train, shape, seed), ", ".join(f"{k} {v}" for k, v in vars(shape).items()))
+        found = directions(train, shape.dimension, shape.user_degree, shape.item_degree, seed)
+        return cls(train, shaped(found, shape), ", ".join(f"{k} {v}" for k, v in vars(shape).items()))
 
     def scores(self, users: np.ndarray) -> torch.Tensor:
         return self.fitted.scores(self.train[users])
