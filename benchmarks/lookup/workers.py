@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> None:
             (folder := home / name).mkdir()
             return stack.enter_context(service(config, folder, set(here[:count]), workers))
 
+        several = [count for count in args.workers if count > 1]
         servers = {f"{count}": [started(f"{count}", count, count)] for count in args.workers}
-        for count in (count for count in args.workers if count > 1):
+        for count in several:
             servers[apart(count)] = [started(f"{count}-{number}", count, 1) for number in range(count)]
         peaks = {
             name: peak_together(of, Load(args.users, connections=args.connections // len(of)), args.seconds, here)
@@ -55,8 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         together = sum(server.shared_mib() for of in servers.values() for server in of)
     shares = {
         f"{count}": [one["rate"] / by["rate"] for one, by in zip(found[f"{count}"], found[apart(count)], strict=True)]
-        for count in args.workers
-        if count > 1
+        for count in several
     }
     report("workers", rows, vars(args), args.out, {"together_mib": together, "of_apart": shares, "peaks": found})
     for count, share in shares.items():
