@@ -23,8 +23,8 @@ STEPS: dict[str, float] = {
     "dimension": 0.5,  # doublings
     "popularity": 0.1,
     "history": 0.1,
-    "sharpening": 0.3,
-    "slope": 0.25,
+    "sharpening": 0.2,
+    "noise": 0.1,
     "item_degree": 0.1,
 }
 K = 20

@@ -61,7 +61,7 @@ def test_the_same_matrix_and_seed_give_the_same_bytes(groups: sparse.csr_array) 
 
 def test_more_dimensions_than_there_are_items_do_no_harm(groups: sparse.csr_array) -> None:
     few = groups[:, :40]
-    fitted = fit_filter(few, replace(SMALL, dimension=500), seed=1)
+    fitted = fit_filter(few, replace(SMALL, dimension=500, noise=0.0), seed=1)
     assert fitted.items.shape == (40, 40)
     assert torch.isfinite(fitted.scores(few)).all()
 
@@ -75,7 +75,7 @@ def test_an_item_and_a_user_without_anything_get_numbers(groups: sparse.csr_arra
 
 def test_a_search_betters_a_bad_start_within_its_trials(groups: sparse.csr_array, caplog) -> None:
     caplog.set_level("INFO", logger="benchmarks.quality")
-    bad = Shape(dimension=16, slope=-1.0, popularity=1.5)
+    bad = Shape(dimension=16, noise=0.0, popularity=1.5)
     chosen = choose_shape(groups, seed=1, start=bad, trials=15)
     trials = [float(record.args[1]) for record in caplog.records]
     assert len(trials) <= 16
@@ -84,7 +84,7 @@ def test_a_search_betters_a_bad_start_within_its_trials(groups: sparse.csr_array
     assert choose_shape(groups, seed=1, start=bad, trials=0) == bad
 
 
-@pytest.mark.parametrize(("items", "room"), [(0, 64), (500, 64), (3_600, 256), (40_981, 2592), (1_000_000, 256)])
+@pytest.mark.parametrize(("items", "room"), [(0, 64), (500, 128), (3_600, 928), (40_981, 6528), (1_000_000, 256)])
 def test_directions_grow_with_the_items_until_they_fill_a_gib(items: int, room: int) -> None:
     assert room_for(items) == room
     assert room_for(items) * items <= 2**28
@@ -100,7 +100,47 @@ def test_memory_is_bounded_by_the_matrix_and_a_block(monkeypatch) -> None:
     assert peak < 30 * matrix.nnz
 
 
-def test_a_filter_takes_no_more_directions_than_its_items_are_worth() -> None:
-    matrix = sparse.random_array((300, 2_000), density=0.05, format="csr", rng=np.random.default_rng(0))
-    assert fit_filter(matrix, Shape(), seed=0).items.shape == (2_000, 128)
+def by_chance(users: int, items: int) -> sparse.csr_array:
+    """Every pair as likely as any other."""
+    rng = np.random.default_rng(0)
+    return sparse.random_array((users, items), density=0.02, format="csr", rng=rng, data_sampler=lambda size: np.ones(size))
+
+
+@pytest.mark.parametrize("shape", [(300, 2_000), (2_000, 300), (1_000, 1_000)])
+def test_what_chance_would_give_is_told_from_the_size_and_the_energy(shape: tuple[int, int]) -> None:
+    """Of entries by chance the first direction is that all have in common; the second is what chance gives."""
+    found = directions(by_chance(*shape), 4, 0.3, 0.45, seed=1)
+    assert 0.8 < float(found.strength[1]) ** 2 / found.chance < 1
+
+
+def test_users_and_items_without_anything_change_no_chance() -> None:
+    matrix = by_chance(300, 600)
+    empty = sparse.csr_array(sparse.block_diag([matrix, sparse.csr_array((500, 900))]))
+    with_them, without = (directions(some, 4, 0.3, 0.45, seed=1).chance for some in (empty, matrix))
+    assert with_them == pytest.approx(without)
+
+
+def test_planted_tastes_stand_out_and_nothing_else_does(groups: sparse.csr_array) -> None:
+    fitted = fit_filter(groups, Shape(noise=1.0, sharpening=0.0), seed=1)
+    assert fitted.taste.any(dim=0).sum() == 4  # one that all have in common, and three by which four tastes differ
+    assert fit_filter(groups, Shape(noise=0.0), seed=1).taste.any(dim=0).sum() == room_for(80)
+
+
+def test_directions_that_count_for_nothing_are_left_out_up_to_a_whole_step() -> None:
+    matrix = by_chance(300, 2_000)
+    every, most, few = (fit_filter(matrix, Shape(noise=noise), seed=0).items.shape for noise in (0.0, 0.5, 1.0))
+    assert every == (2_000, 300)
+    assert few == (2_000, 32)
+    assert 32 < most[1] < 300
+    assert most[1] % 32 == 0
     assert fit_filter(matrix, SMALL, seed=0).items.shape == (2_000, 8)
+
+
+def test_nobody_who_has_what_anybody_else_has_is_no_error() -> None:
+    alone = sparse.csr_array(sparse.eye_array(50, dtype=np.float32))
+    assert torch.isfinite(fit_filter(alone, Shape(), seed=1).scores(alone)).all()
+
+
+def test_no_more_directions_are_looked_at_than_the_items_are_worth() -> None:
+    matrix = by_chance(2_000, 600)
+    assert fit_filter(matrix, Shape(noise=0.0), seed=0).items.shape == (600, 160)

@@ -207,16 +207,16 @@ class TwoTower(Section):
 
 
 class GraphFilter(Section):
-    """See nightshift.models.graph_filter.Shape, whose defaults are from items hidden from Gowalla's train."""
+    """See nightshift.models.graph_filter.Shape; where the defaults are from: docs/quality.md."""
 
-    dimension: PositiveInt = 1536  # of the embeddings, at most: one for each 16 items, and 1 GiB of them in all
+    dimension: PositiveInt = 1536  # looked at, at most: one for each 4 items, and 1 GiB of them in all; fewer that count
     half_life_days: float = Field(default=60.0, gt=0)  # a purchase this much older counts half as much
     user_degree: float = Field(default=0.3, ge=0, le=1)  # how much less an item tells of users who have many
     item_degree: float = Field(default=0.45, ge=0, le=1)  # and of items that many have
-    history: float = Field(default=0.4, ge=0, le=1)  # how much less frequent items count in a user's history
+    history: float = Field(default=0.2, ge=0, le=1)  # how much less frequent items count in a user's history
     popularity: float = Field(default=0.4, ge=0, le=1)  # how much more readily they are shown
-    slope: float = Field(default=0.25, ge=-1, le=2)  # how much more the strong directions count; 0: all alike
-    sharpening: float = Field(default=0.3, ge=0, le=1)  # how much of the strongest is taken back
+    noise: float = Field(default=0.4, ge=0, le=2)  # how much of what chance would give is taken off
+    sharpening: float = Field(default=0.5, ge=0, le=1)  # how much of the strongest is taken back
 
 
 class Ranker(Section):

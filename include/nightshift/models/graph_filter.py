@@ -1,9 +1,11 @@
 """Retrieval in closed form: a low-pass filter over the graph of users and items, fitted in seconds without a gradient.
 
 The leading singular directions of the degree-normalised matrix are the smooth signals on that graph (Shen et al. 2021,
-How powerful is graph convolution for recommendation?, arXiv:2108.07567). Here each direction counts as `Shape` says,
-and so does each item by its degree, on both sides: what having it tells of a user, and how readily it is shown. Scores
-are inner products, so that an index of items serves them, and a user is a sum over items: a new one counts at once.
+How powerful is graph convolution for recommendation?, arXiv:2108.07567). How many of them are worth something depends
+on the data: purchases by chance have directions too, whose strength follows from the matrix's size and energy, and a
+direction counts by how far it rises above those. Each item counts by its degree on both sides: what having it tells of
+a user, and how readily it is shown. Scores are inner products, so that an index of items serves them, and a user is a
+sum over items: a new one counts at once.
 """
 
 from __future__ import annotations
@@ -22,29 +24,30 @@ from nightshift.models.dimensions import STEP, that_fit
 ROWS = 65_536  # users at a time: beside 24 bytes an entry of the matrix, and items × dimension, memory is bounded by it
 OVERSAMPLING = 32
 PASSES = 3
-FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 16, 2**28
+FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 4, 2**28
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a filter lets through. The defaults are from items hidden from Gowalla's train.
+    """What a filter lets through: of a direction of squared strength x, the first having 1, and with what chance would
+    give c, max(0, 1 - noise * c / x) * (1 - sharpening * x). Where the defaults are from: docs/quality.md.
 
     Attributes:
-        dimension: how many singular directions, at most; see `room_for`.
+        dimension: how many singular directions are looked at, at most; see `room_for`.
         user_degree, item_degree: exponents of the normalisation; 0.5 and 0.5 is the symmetric one.
         history: exponent by which a user's frequent items tell less.
         popularity: exponent by which frequent items are shown more readily.
-        slope: a direction counts with its squared strength to this power; 0: all alike.
+        noise: how much of what chance would give is taken off; 0: every direction is taken for knowledge.
         sharpening: share that is taken from the strongest directions again, which everybody has in common.
     """
 
     dimension: int = 1536
     user_degree: float = 0.3
     item_degree: float = 0.45
-    history: float = 0.4
+    history: float = 0.2
     popularity: float = 0.4
-    slope: float = 0.25
-    sharpening: float = 0.3
+    noise: float = 0.4
+    sharpening: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,13 @@ class Directions:
         strength: (rank), falling.
         vectors: (items, rank), orthonormal columns.
         degree: (items), at least 1.
+        chance: squared strength that the first direction would have, had the same entries come about independently.
     """
 
     strength: torch.Tensor
     vectors: torch.Tensor
     degree: torch.Tensor
+    chance: float
 
 
 @dataclass(frozen=True)
@@ -94,29 +99,35 @@ def fit_filter(matrix: sparse.csr_array, shape: Shape, seed: int) -> GraphFilter
 
 
 def room_for(items: int) -> int:
-    """Directions that so many items are worth: one for each 16 of them, up to a whole step; at least 64, and at most
-    the whole steps that 1 GiB holds.
+    """Directions that are looked at for so many items: one for each 4 of them, up to a whole step; at least 64, and at
+    most the whole steps that 1 GiB holds.
     """
     worth = -(-items // (ITEMS_A_DIRECTION * STEP)) * STEP
     return max(FEWEST, min(worth, that_fit(MOST_NUMBERS, items)))
 
 
 def shaped(known: Directions, shape: Shape) -> GraphFilter:
-    """The filter of a shape upon directions; of those, the first `shape.dimension`."""
-    strength = known.strength[: shape.dimension].square()
-    response = strength.pow(shape.slope) * (1 - shape.sharpening * strength)
-    vectors, degree = known.vectors[:, : shape.dimension], known.degree[:, None]
-    return GraphFilter(vectors * degree.pow(-shape.history) * response, vectors * degree.pow(shape.popularity))
+    """The filter of a shape upon directions: of the first `shape.dimension` those that count, up to a whole step."""
+    squares = known.strength[: shape.dimension].square()
+    response = (1 - shape.noise * known.chance / squares).clamp_min(0) * (1 - shape.sharpening * squares)
+    kept = min(len(response), -(-max(1, int(response.count_nonzero())) // STEP) * STEP)
+    vectors, degree = known.vectors[:, :kept], known.degree[:, None]
+    return GraphFilter(vectors * degree.pow(-shape.history) * response[:kept], vectors * degree.pow(shape.popularity))
 
 
 def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_degree: float, seed: int) -> Directions:
-    """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users."""
+    """Randomised subspace iteration (Halko, Martinsson, Tropp 2011, arXiv:0909.4061), in blocks of users.
+
+    What chance would give is the norm of a matrix of independent entries with as large a sum of squares, E: about
+    √(E / users) + √(E / items) (after Bandeira and van Handel 2016, arXiv:1408.6185), of users and items with entries.
+    """
     users, items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1.0) for axis in (1, 0))
     over_users, over_items = sparse.diags_array(users**-user_degree).tocsr(), sparse.diags_array(items**-item_degree)
-    pairs = []
+    pairs, energy = [], 0.0
     for begin in range(0, matrix.shape[0], ROWS):
         rows = slice(begin, begin + ROWS)
         block = sparse.csr_array(over_users[rows, rows] @ matrix[rows] @ over_items)
+        energy += float(np.square(block.data, dtype=np.float64).sum())
         pairs.append((_tensor(block), _tensor(sparse.csr_array(block.T))))
     width = min(rank + OVERSAMPLING, *matrix.shape)
     basis = torch.randn(matrix.shape[1], width, generator=torch.Generator().manual_seed(seed))
@@ -127,7 +138,14 @@ def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_deg
     squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
     strength = squares.clamp_min(1e-12).sqrt()
     found = (basis.double() @ rotation).float()
-    return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)))
+    chance = _by_chance(energy, matrix) / float(strength[0]) ** 2
+    return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)), chance)
+
+
+def _by_chance(energy: float, matrix: sparse.csr_array) -> float:
+    """Squared strength of the first direction of independent entries where these are, with this sum of squares."""
+    users, items = np.count_nonzero(np.diff(matrix.indptr)), len(np.unique(matrix.indices))
+    return energy * (max(users, 1) ** -0.5 + max(items, 1) ** -0.5) ** 2
 
 
 def _sum(parts: Iterable[torch.Tensor]) -> torch.Tensor:
