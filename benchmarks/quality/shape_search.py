@@ -24,6 +24,7 @@ STEPS: dict[str, float] = {
     "popularity": 0.1,
     "history": 0.1,
     "sharpening": 0.2,
+    "slope": 0.15,
     "noise": 0.1,
     "item_degree": 0.1,
 }
@@ -70,7 +71,7 @@ def choose_shape(matrix: sparse.csr_array, seed: int, start: Shape | None = None
     known, hidden, users = validation(matrix, seed)
     if not trials or not len(users):
         return best
-    looked = _Trials(known, hidden, users, seed, min(1536, *matrix.shape))
+    looked = _Trials(known, hidden, users, seed, min(Shape.dimension, *matrix.shape))
     for size in (1.0, 0.5):
         for name, step in STEPS.items():
             for sign in (1, -1):

@@ -215,8 +215,9 @@ class GraphFilter(Section):
     item_degree: float = Field(default=0.45, ge=0, le=1)  # and of items that many have
     history: float = Field(default=0.2, ge=0, le=1)  # how much less frequent items count in a user's history
     popularity: float = Field(default=0.4, ge=0, le=1)  # how much more readily they are shown
-    noise: float = Field(default=0.4, ge=0, le=2)  # how much of what chance would give is taken off
-    sharpening: float = Field(default=0.5, ge=0, le=1)  # how much of the strongest is taken back
+    slope: float = Field(default=0.15, ge=-1, le=2)  # how much more the strong directions count; 0: all alike
+    noise: float = Field(default=0.3, ge=0, le=2)  # how much of what chance would give is taken off
+    sharpening: float = Field(default=0.4, ge=0, le=1)  # how much of the strongest is taken back
 
 
 class Ranker(Section):

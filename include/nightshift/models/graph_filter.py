@@ -25,18 +25,20 @@ ROWS = 65_536  # users at a time: beside 24 bytes an entry of the matrix, and it
 OVERSAMPLING = 32
 PASSES = 3
 FEWEST, ITEMS_A_DIRECTION, MOST_NUMBERS = 64, 4, 2**28
+MOST_NOISE = 0.9  # of the first direction's squared strength, which so counts for something whatever chance would give
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a filter lets through: of a direction of squared strength x, the first having 1, and with what chance would
-    give c, max(0, 1 - noise * c / x) * (1 - sharpening * x). Where the defaults are from: docs/quality.md.
+    """What a filter lets through. Of a direction of squared strength x, the first having 1, and with c, what chance would
+    give: x^slope * max(0, 1 - noise * c * (1 + 3 * c) / x) * (1 - sharpening * x). Where this is from: docs/quality.md.
 
     Attributes:
         dimension: how many singular directions are looked at, at most; see `room_for`.
         user_degree, item_degree: exponents of the normalisation; 0.5 and 0.5 is the symmetric one.
         history: exponent by which a user's frequent items tell less.
         popularity: exponent by which frequent items are shown more readily.
+        slope: a direction counts with its squared strength to this power; 0: all alike.
         noise: how much of what chance would give is taken off; 0: every direction is taken for knowledge.
         sharpening: share that is taken from the strongest directions again, which everybody has in common.
     """
@@ -46,8 +48,9 @@ class Shape:
     item_degree: float = 0.45
     history: float = 0.2
     popularity: float = 0.4
-    noise: float = 0.4
-    sharpening: float = 0.5
+    slope: float = 0.15
+    noise: float = 0.3
+    sharpening: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def room_for(items: int) -> int:
 def shaped(known: Directions, shape: Shape) -> GraphFilter:
     """The filter of a shape upon directions: of the first `shape.dimension` those that count, up to a whole step."""
     squares = known.strength[: shape.dimension].square()
-    response = (1 - shape.noise * known.chance / squares).clamp_min(0) * (1 - shape.sharpening * squares)
+    noise = min(shape.noise * known.chance * (1 + 3 * known.chance), MOST_NOISE)
+    response = squares.pow(shape.slope) * (1 - noise / squares).clamp_min(0) * (1 - shape.sharpening * squares)
     kept = min(len(response), -(-max(1, int(response.count_nonzero())) // STEP) * STEP)
     vectors, degree = known.vectors[:, :kept], known.degree[:, None]
     return GraphFilter(vectors * degree.pow(-shape.history) * response[:kept], vectors * degree.pow(shape.popularity))

@@ -82,6 +82,7 @@ STAGES = (
             Range("graph_filter.item_degree", 0, 0.8),
             Range("graph_filter.history", 0, 1),
             Range("graph_filter.popularity", 0, 1),
+            Range("graph_filter.slope", -0.5, 1.5),
             Range("graph_filter.noise", 0, 1),
             Range("graph_filter.sharpening", 0, 1),
         ),
