@@ -103,7 +103,9 @@ def test_memory_is_bounded_by_the_matrix_and_a_block(monkeypatch) -> None:
 def by_chance(users: int, items: int) -> sparse.csr_array:
     """Every pair as likely as any other."""
     rng = np.random.default_rng(0)
-    return sparse.random_array((users, items), density=0.02, format="csr", rng=rng, data_sampler=lambda size: np.ones(size))
+    return sparse.random_array(
+        (users, items), density=0.02, format="csr", rng=rng, data_sampler=lambda size: np.ones(size)
+    )
 
 
 @pytest.mark.parametrize("shape", [(300, 2_000), (2_000, 300), (1_000, 1_000)])

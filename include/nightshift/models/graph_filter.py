@@ -30,8 +30,8 @@ MOST_NOISE = 0.9  # of the first direction's squared strength, which so counts f
 
 @dataclass(frozen=True)
 class Shape:
-    """What a filter lets through. Of a direction of squared strength x, the first having 1, and with c, what chance would
-    give: x^slope * max(0, 1 - noise * c * (1 + 3 * c) / x) * (1 - sharpening * x). Where this is from: docs/quality.md.
+    """What a filter lets through: of a direction of squared strength x, the first having 1, where chance would give c,
+    x^slope * max(0, 1 - noise * c * (1 + 3 * c) / x) * (1 - sharpening * x). Where this is from: docs/quality.md.
 
     Attributes:
         dimension: how many singular directions are looked at, at most; see `room_for`.
@@ -125,7 +125,8 @@ def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_deg
     What chance would give is the norm of a matrix of independent entries with as large a sum of squares, E: about
     √(E / users) + √(E / items) (after Bandeira and van Handel 2016, arXiv:1408.6185), of users and items with entries.
     """
-    users, items = (np.maximum(np.asarray(matrix.sum(axis=axis)).ravel(), 1.0) for axis in (1, 0))
+    totals = [np.asarray(matrix.sum(axis=axis)).ravel() for axis in (1, 0)]
+    users, items = (np.maximum(total, 1.0) for total in totals)
     over_users, over_items = sparse.diags_array(users**-user_degree).tocsr(), sparse.diags_array(items**-item_degree)
     pairs, energy = [], 0.0
     for begin in range(0, matrix.shape[0], ROWS):
@@ -142,14 +143,9 @@ def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_deg
     squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
     strength = squares.clamp_min(1e-12).sqrt()
     found = (basis.double() @ rotation).float()
-    chance = _by_chance(energy, matrix) / float(strength[0]) ** 2
+    by_chance = energy * sum(max(np.count_nonzero(total), 1) ** -0.5 for total in totals) ** 2
+    chance = float(by_chance / strength[0].square())
     return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)), chance)
-
-
-def _by_chance(energy: float, matrix: sparse.csr_array) -> float:
-    """Squared strength of the first direction of independent entries where these are, with this sum of squares."""
-    users, items = np.count_nonzero(np.diff(matrix.indptr)), len(np.unique(matrix.indices))
-    return energy * (max(users, 1) ** -0.5 + max(items, 1) ** -0.5) ** 2
 
 
 def _sum(parts: Iterable[torch.Tensor]) -> torch.Tensor:
