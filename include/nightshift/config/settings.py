@@ -209,9 +209,7 @@ class TwoTower(Section):
 class GraphFilter(Section):
     """See nightshift.models.graph_filter.Shape; where the defaults are from: docs/quality.md."""
 
-    dimension: PositiveInt = (
-        1536  # looked at, at most: one for each 4 items, and 1 GiB of them in all; fewer that count
-    )
+    dimension: PositiveInt = 1536  # at most: one for each 4 items, 1 GiB of them in all, and those alone that count
     half_life_days: float = Field(default=60.0, gt=0)  # a purchase this much older counts half as much
     user_degree: float = Field(default=0.3, ge=0, le=1)  # how much less an item tells of users who have many
     item_degree: float = Field(default=0.45, ge=0, le=1)  # and of items that many have

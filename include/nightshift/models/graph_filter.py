@@ -143,7 +143,7 @@ def directions(matrix: sparse.csr_array, rank: int, user_degree: float, item_deg
     squares, rotation = squares.flip(0)[:rank], rotation.flip(1)[:, :rank]
     strength = squares.clamp_min(1e-12).sqrt()
     found = (basis.double() @ rotation).float()
-    by_chance = energy * sum(max(np.count_nonzero(total), 1) ** -0.5 for total in totals) ** 2
+    by_chance = energy * sum(max(float(np.count_nonzero(total)), 1.0) ** -0.5 for total in totals) ** 2
     chance = float(by_chance / strength[0].square())
     return Directions((strength / strength[0]).float(), found, torch.from_numpy(items.astype(np.float32)), chance)
 
