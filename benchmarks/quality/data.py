@@ -31,7 +31,7 @@ def load_split(train: Path, test: Path) -> Split:
     Raises:
         SystemExit: a file cannot be read, or there is nothing to foretell; says which.
     """
-    known, truth = _read(train), _read(test)
+    known, truth = load_matrix(train), load_matrix(test)
     notes = []
     if values := sum(np.count_nonzero(matrix.data != 1) for matrix in (known, truth)):
         notes.append(f"{values} values other than 1 count as 1")
@@ -52,8 +52,12 @@ def load_split(train: Path, test: Path) -> Split:
     return Split(known, truth, "; ".join(notes))
 
 
-def _read(file: Path) -> sparse.csr_array:
-    """Float32, each pair once, without zeros."""
+def load_matrix(file: Path) -> sparse.csr_array:
+    """Float32, each pair once, without zeros.
+
+    Raises:
+        SystemExit: the file cannot be read.
+    """
     try:
         found = sparse.csr_array(sparse.load_npz(file)).astype(np.float32)
     except (OSError, ValueError, KeyError) as error:
