@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from benchmarks.index import arguments, drawn, main, taken
-from nightshift.models.graph_filter import room_for
+from nightshift.models.graph_filter import Shape, fit_filter, room_for
 
 
 def test_vectors_are_drawn_alike_by_the_same_seed() -> None:
@@ -31,12 +31,15 @@ def test_exact_search_is_shown_beside_the_product_it_comes_down_to(
 
 
 def test_the_vectors_of_a_matrix_are_as_long_as_a_night_makes_them_unless_told_otherwise(tmp_path: Path) -> None:
-    items = 80 * 4
+    items = 800
     train = sparse.random_array((300, items), density=0.05, rng=np.random.default_rng(1), format="csr")
+    as_a_night = fit_filter(train.astype(np.float32), Shape(), 1).items.shape[1]
     sparse.save_npz(tmp_path / "train.npz", train)
     command = ["--train", str(tmp_path / "train.npz"), "--queries", "20"]
-    for given, dimension in (([], 96), (["--dimension", "24"], 24)):
+    for given, dimension in (([], as_a_night), (["--dimension", "24"], 24)):
         found, queries = taken(arguments().parse_args(command + given), dimension=64)
         assert found.shape == (items, dimension)
         assert queries.shape == (20, dimension)
-    assert room_for(items) == 96  # neither what is drawn by default nor the least, and all of them count
+    assert (
+        64 < as_a_night < room_for(items)
+    )  # more than what is drawn by default and the least, fewer than are looked at
