@@ -40,6 +40,4 @@ def test_the_vectors_of_a_matrix_are_as_long_as_a_night_makes_them_unless_told_o
         found, queries = taken(arguments().parse_args(command + given), dimension=64)
         assert found.shape == (items, dimension)
         assert queries.shape == (20, dimension)
-    assert (
-        64 < as_a_night < room_for(items)
-    )  # more than what is drawn by default and the least, fewer than are looked at
+    assert 64 < as_a_night < room_for(items)  # neither what is drawn by default nor the least, nor all
